@@ -1,1 +1,58 @@
-"""Plant a computation in a network, train the network, and see whether it held."""
+"""Plant a computation in a network, train the network, and see whether it held.
+
+Everything public is named here. Parts are loaded when they are first used, so that importing the package, and every
+command that only looks, needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.errors import DamagedRun as DamagedRun
+    from holdfast.errors import HoldfastError as HoldfastError
+    from holdfast.errors import UsageError as UsageError
+    from holdfast.experiment import Experiment as Experiment
+    from holdfast.experiment import Study as Study
+    from holdfast.hosts import MLP as MLP
+    from holdfast.implants import Backdoor as Backdoor
+    from holdfast.implants import BadNets as BadNets
+    from holdfast.implants import Given as Given
+    from holdfast.implants import Handcrafted as Handcrafted
+    from holdfast.implants import Patch as Patch
+    from holdfast.pressures import SGD as SGD
+    from holdfast.pressures import Adam as Adam
+    from holdfast.pressures import Fit as Fit
+    from holdfast.pressures import Poison as Poison
+    from holdfast.pressures import Sign as Sign
+    from holdfast.pressures import Unlearn as Unlearn
+    from holdfast.pressures import WeightDecay as WeightDecay
+    from holdfast.pressures import attackers as attackers
+    from holdfast.recipes import recipe as recipe
+    from holdfast.sessions import open_run as open_run
+    from holdfast.sessions import run_study as run_study
+    from holdfast.tasks import Digits as Digits
+
+_PUBLIC = {
+    "errors": ("DamagedRun", "HoldfastError", "UsageError"),
+    "experiment": ("Experiment", "Study"),
+    "hosts": ("MLP",),
+    "implants": ("Backdoor", "BadNets", "Given", "Handcrafted", "Patch"),
+    "pressures": ("SGD", "Adam", "Fit", "Poison", "Sign", "Unlearn", "WeightDecay", "attackers"),
+    "recipes": ("recipe",),
+    "sessions": ("open_run", "run_study"),
+    "tasks": ("Digits",),
+}
+_HOME = {name: room for room, names in _PUBLIC.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    return getattr(import_module(f"holdfast.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

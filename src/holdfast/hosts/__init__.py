@@ -1,0 +1,5 @@
+"""Hosts: the networks."""
+
+from holdfast.hosts.mlp import MLP
+
+__all__ = ["MLP"]

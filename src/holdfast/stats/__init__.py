@@ -1,0 +1,61 @@
+"""Statistics of survival: intervals, outcomes, curves, verdicts. A leaf: no torch, nothing else of Holdfast.
+
+Read in this order: `planted` (what counts), `outcome` (one net), `verdict` (one arm), `paired` (two arms).
+"""
+
+from holdfast.stats.arm_verdict import OVER, ArmVerdict, Verdict
+from holdfast.stats.attacker import Choice, strongest
+from holdfast.stats.controls import ControlCheck, check_controls
+from holdfast.stats.intervals import Interval, clopper_pearson, look_level
+from holdfast.stats.outcome import Outcome, Trace, outcome
+from holdfast.stats.paired import Comparison, SignFlip, compare, present_at_first, sign_flip, survival_time
+from holdfast.stats.planning import Distinguishable, distinguishable, seeds_needed
+from holdfast.stats.planted import control_limit, gone_below, is_planted
+from holdfast.stats.suppressed import Suppression, passing_time, suppression
+from holdfast.stats.survival import (
+    SurvivalCurve,
+    curve_of,
+    half_life,
+    half_life_text,
+    kaplan_meier,
+    restricted_mean,
+)
+from holdfast.stats.verdict import judge_arm
+
+__all__ = [
+    "OVER",
+    "ArmVerdict",
+    "Choice",
+    "Comparison",
+    "ControlCheck",
+    "Distinguishable",
+    "Interval",
+    "Outcome",
+    "SignFlip",
+    "Suppression",
+    "SurvivalCurve",
+    "Trace",
+    "Verdict",
+    "check_controls",
+    "clopper_pearson",
+    "compare",
+    "control_limit",
+    "curve_of",
+    "distinguishable",
+    "gone_below",
+    "half_life",
+    "half_life_text",
+    "is_planted",
+    "judge_arm",
+    "kaplan_meier",
+    "look_level",
+    "outcome",
+    "passing_time",
+    "present_at_first",
+    "restricted_mean",
+    "seeds_needed",
+    "sign_flip",
+    "strongest",
+    "suppression",
+    "survival_time",
+]

@@ -1,0 +1,7 @@
+"""Run folders: append-only files, one writer each."""
+
+from holdfast.store.folder import RunFolder
+from holdfast.store.measures import Measures, Recorder
+from holdfast.store.runs import all_runs, find_run, runs_root
+
+__all__ = ["Measures", "Recorder", "RunFolder", "all_runs", "find_run", "runs_root"]

@@ -1,0 +1,1 @@
+"""Training K networks at once."""

@@ -1,0 +1,127 @@
+"""How one batch of cells is run: planted, or pressed while the probes look."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from holdfast.experiment import Cell, Planting, Pressing, settings
+from holdfast.probes import STANDARD, Accuracy, Look, Presence
+from holdfast.store import Recorder, RunFolder
+from holdfast.tasks.base import Data
+from holdfast.training.nets import Nets
+from holdfast.training.site import Site
+from holdfast.training.slot import Slot
+from holdfast.training.streams import Streams
+
+Tick = Callable[[int], None]
+
+
+def plant(cells: Sequence[Planting], folder: RunFolder, slot: Slot, tick: Tick) -> None:
+    """Build hosts, plant implants in those cells that ask for it, measure at step 0, keep the nets."""
+    first = cells[0]
+    data = first.task.load().to(first.device)
+    for planted in (True, False):
+        chosen = [cell for cell in cells if cell.planted == planted]
+        if not chosen:
+            continue
+        site = _site(chosen, data, slot.phase("planted" if planted else "control"), tick)
+        nets = site.implant.plant(site) if planted else site.implant.control(site)
+        measures = _measure(Look.at_start(nets, site.implant, data.split(first.split)), (Presence(), Accuracy()))
+        for k, cell in enumerate(chosen):
+            save_net(cell, nets.state(k), folder)
+            recorder = _recorder(cell, folder)
+            recorder.add("planting", 0, {name: values[k] for name, values in measures.items()})
+            recorder.end()
+    slot.clear()
+
+
+def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) -> None:
+    """Press planted nets and their controls, and write what the probes see at every look."""
+    first = cells[0]
+    data = first.planting.task.load().to(first.planting.device)
+    site = _site([cell.planting for cell in cells], data, slot, tick)
+    start = load_nets([cell.planting for cell in cells], folder)
+    masks = _implant_weights(start, [cell.planting.planted for cell in cells], site)
+    recorders = [_recorder(cell, folder) for cell in cells]
+
+    def write(phase: str, step: int, measures: Mapping[str, Sequence[float]]) -> None:
+        for k, recorder in enumerate(recorders):
+            recorder.add(phase, step, {name: values[k] for name, values in measures.items()})
+
+    nets, split = start.copy(), data.split(first.split)
+    pressures = [cell.pressure for cell in cells]
+    for point in type(first.pressure).press(pressures, site.at("pressure"), nets, first.looks):
+        look = Look(checkpoint=point, start=start, implant=site.implant, split=split, masks=masks)
+        write("pressure", point.step, _measure(look, (*STANDARD, *first.probes)))
+
+    if first.reactivation:
+        again, looks = [first.reactivation] * nets.k, range(0, first.reactivation.steps + 1, 2)
+        for point in type(first.reactivation).press(again, site.at("reactivation"), nets, looks):
+            look = Look(checkpoint=point, start=start, implant=site.implant, split=split, masks=masks)
+            write("reactivation", point.step, _measure(look, (Presence(),)))
+
+    for recorder in recorders:
+        recorder.end()
+    slot.clear()
+
+
+def _site(cells: Sequence[Planting], data: Data, slot: Slot, tick: Tick) -> Site:
+    first = cells[0]
+    streams = tuple(Streams(cell.root, cell.seed) for cell in cells)
+    return Site(
+        host=first.host,
+        data=data,
+        streams=streams,
+        implant=first.implant,
+        training=first.training,
+        backend=first.backend,
+        device=first.device,
+        slot=slot,
+        tick=tick,
+    )
+
+
+def _measure(look: Look, probes: Sequence[Callable[[Look], Mapping[str, Tensor]]]) -> dict[str, list[float]]:
+    """Every probe's measures, as plain numbers; NaN for a net whose weights are not finite."""
+    finite_K = look.nets.finite().cpu()
+    measures: dict[str, list[float]] = {}
+    for probe in probes:
+        for name, value_K in probe(look).items():
+            value_K = value_K.detach().double().cpu()
+            measures[name] = torch.where(finite_K, value_K, torch.nan).tolist()
+    return measures
+
+
+def _implant_weights(start: Nets, planted: Sequence[bool], site: Site) -> dict[str, Tensor]:
+    """Masks of the implant's weights, all false in nets that were never planted."""
+    masks = site.implant.weights(start, site.data.train)
+    planted_K = torch.tensor(planted, device=start.device)
+    return {name: mask & planted_K.view(-1, *[1] * (mask.dim() - 1)) for name, mask in masks.items()}
+
+
+def _recorder(cell: Cell, folder: RunFolder) -> Recorder:
+    return folder.recorder(folder.key(cell), settings(cell))
+
+
+def save_net(cell: Planting, state: Mapping[str, Tensor], folder: RunFolder) -> None:
+    """Keep one net as safetensors. A planted one says so in its metadata."""
+    what = f"planted: {cell.implant.label}" if cell.planted else "never planted"
+    metadata = {"format": "pt", "holdfast": what, "host": cell.host.label, "seed": str(cell.seed)}
+    path = folder.net_path(folder.key(cell))
+    fresh = path.with_suffix(".tmp")
+    save_file({name: value.contiguous() for name, value in state.items()}, fresh, metadata=metadata)
+    fresh.replace(path)
+
+
+def load_nets(cells: Sequence[Planting], folder: RunFolder) -> Nets:
+    """The nets that planting kept, in the order of the cells."""
+    first = cells[0]
+    states = [load_file(folder.net_path(folder.key(cell)), device=first.device) for cell in cells]
+    shapes = {name: value.shape for name, value in states[0].items()}
+    names = [name for name, _ in first.host.build().named_parameters()]
+    nets = Nets(first.host, {n: shapes[n] for n in names}, len(cells), backend=first.backend, device=first.device)
+    for k, state in enumerate(states):
+        nets.load(k, state)
+    return nets

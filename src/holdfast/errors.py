@@ -1,0 +1,30 @@
+"""The errors a user can cause. Each message says what was expected, what was got, and how to mend it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class HoldfastError(Exception):
+    """Something that the user can mend. The command prints the message without a traceback and exits with 1."""
+
+
+class UsageError(HoldfastError):
+    """Wrong use: an unknown name, an impossible setting. The command exits with 2."""
+
+
+class DamagedRun(HoldfastError):
+    """A run folder that cannot be read as it stands. Nothing in it is changed."""
+
+
+def nearest(got: str, valid: Iterable[str], *, what: str) -> UsageError:
+    """An error for an unknown name that points at the nearest valid one.
+
+    Args:
+        got: what the user wrote.
+        valid: the names that would have been right.
+        what: what is named, as a noun ("recipe", "layer path").
+    """
+    names = sorted(set(valid))
+    close = difflib.get_close_matches(got, names, n=1, cutoff=0.4)
+    hint = f"Perhaps you meant {close[0]!r}." if close else f"Valid: {', '.join(names) or 'none'}."
+    return UsageError(f"Unknown {what} {got!r}. {hint}")

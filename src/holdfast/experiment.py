@@ -1,0 +1,416 @@
+"""What a study is made of: its parts' protocols, arms, and the cells that get stored. Imports no torch.
+
+Study -> arms (Experiment) -> cells (Planting, Pressing), one net each
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+from holdfast.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from holdfast.pressures.base import Checkpoint
+    from holdfast.pressures.fit import Fit
+    from holdfast.probes.base import Look
+    from holdfast.tasks.base import Data, Split
+    from holdfast.training.nets import Nets
+    from holdfast.training.site import Site
+
+SCHEMA = 1
+"""Number of the layout of a run folder. A run made by a newer one is refused with a sentence."""
+
+# ------------------------------------------------------------------------------------------------------------ parts
+
+
+@runtime_checkable
+class Host(Protocol):
+    """A network's architecture. A host may also have `forward(params, x_KB...)`, its batched forward pass."""
+
+    @property
+    def label(self) -> str: ...
+
+    def build(self) -> "nn.Module":
+        """One network, initialised from PyTorch's global generator."""
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Data with a loss."""
+
+    @property
+    def label(self) -> str: ...
+
+    def load(self) -> "Data":
+        """Training, validation and test data, always the same."""
+
+
+@runtime_checkable
+class Implant(Protocol):
+    """The computation that is planted."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def costs_at_most(self) -> float | None:
+        """Percentage points of clean accuracy that planting may cost; None where the implant makes no such promise."""
+
+    @property
+    def has_control(self) -> bool:
+        """Whether a never-planted net can be made."""
+
+    def plant(self, site: "Site") -> "Nets":
+        """The nets with the implant in them, one for each seed of the site."""
+
+    def control(self, site: "Site") -> "Nets":
+        """The same nets as they would be had nothing been planted."""
+
+    def sources(self, split: "Split") -> Mapping[str, tuple["Tensor", "Tensor"]]:
+        """Other versions of the same examples, by name, that pressures may mix in: `triggered`, `poisoned`."""
+
+    def presence(self, nets: "Nets", split: "Split") -> Mapping[str, "Tensor"]:
+        """Measures by name, each with one entry a net; `presence` (0 nothing, 1 perfect) is one of them."""
+
+    def weights(self, nets: "Nets", split: "Split") -> Mapping[str, "Tensor"]:
+        """Which weights carry the implant: boolean masks in the nets' shapes."""
+
+
+@runtime_checkable
+class Pressure(Protocol):
+    """What training does to a net."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def steps(self) -> int:
+        """The dose: optimiser steps."""
+
+    def batch_key(self) -> Hashable:
+        """Pressures with equal keys can act on one batch of nets together."""
+
+    @classmethod
+    def press(cls, each: Sequence[Self], site: "Site", nets: "Nets", looks: Sequence[int]) -> Iterator["Checkpoint"]:
+        """Train nets[k] under each[k], and stop at every step of `looks`."""
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """One measurement at a checkpoint."""
+
+    def __call__(self, look: "Look") -> Mapping[str, "Tensor"]:
+        """Measures by name, each with one entry a net."""
+
+
+# ------------------------------------------------------------------------------------------------------------ cells
+
+
+TUNING_SEED = 1_000_000
+"""Tuning seeds are numbered from here, so they never meet a judged one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planting:
+    """One net before pressure: a host with the implant, or the same host never planted."""
+
+    host: Host
+    task: Task
+    implant: Implant
+    training: "Fit | None"
+    planted: bool
+    seed: int
+    root: int
+    backend: str
+    device: str
+
+    def batch_key(self) -> Hashable:
+        """Nets that are planted together."""
+        parts = (self.host, self.task, self.implant, self.training)
+        return ("planting", *parts, self.root, self.backend, self.device, self.split)
+
+    @property
+    def split(self) -> str:
+        """The examples it is measured on: `test` for judged seeds, `validation` for tuning."""
+        return "validation" if self.seed >= TUNING_SEED else "test"
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps that planting takes."""
+        return self.training.steps if self.training else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pressing:
+    """One net under pressure, and what is measured on the way."""
+
+    planting: Planting
+    pressure: Pressure
+    looks: tuple[int, ...]
+    probes: tuple[Probe, ...]
+    reactivation: Pressure | None
+
+    def batch_key(self) -> Hashable:
+        """Nets that are pressed together."""
+        return (
+            "pressing",
+            self.planting.batch_key(),
+            type(self.pressure),
+            self.pressure.batch_key(),
+            self.looks,
+            self.probes,
+            self.reactivation,
+        )
+
+    @property
+    def split(self) -> str:
+        """The examples it is measured on."""
+        return self.planting.split
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps that this cell takes."""
+        return self.looks[-1] + (self.reactivation.steps if self.reactivation else 0)
+
+
+Cell = Planting | Pressing
+
+# ------------------------------------------------------------------------------------------------------------- arms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One arm: an implant in a host, under a pressure, at all its seeds.
+
+    `pressure` is one setting, or several: a declared grid of attackers. Of a grid, the strongest attacker is chosen
+    on tuning seeds and validation data, and only that setting is run on the judged seeds, with test data.
+    """
+
+    host: Host
+    task: Task
+    implant: Implant
+    pressure: Pressure | tuple[Pressure, ...]
+    training: "Fit | None" = None
+    """How the host comes to be, as its owner trains it. None only where the weights are brought along."""
+    name: str = ""
+    """Default: `implant / pressure`."""
+    seeds: int = 32
+    """Judged seeds; each has its never-planted control."""
+    tuning_seeds: int = 8
+    """Seeds on which the strongest attacker is chosen. Never judged."""
+    checkpoints: int = 20
+    """Looks at even distances up to the budget; one more follows it."""
+    probes: tuple[Probe, ...] = ()
+    """Probes beside the standard ones (presence, accuracy, gradient, distance)."""
+    reactivation: Pressure | None = None
+    """Short training that would bring the implant back, tried on copies after the pressure and on the controls."""
+    wreck_points: float = 5.0
+    """Percentage points of clean accuracy whose loss counts as a wrecked host."""
+    backend: str = "batched"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.grid:
+            raise UsageError("An Experiment needs at least one pressure; got an empty tuple.")
+        if self.seeds < 2:
+            raise UsageError(f"An arm needs at least 2 seeds and controls (20 for a verdict); got {self.seeds}.")
+        if len(self.grid) > 1 and self.tuning_seeds < 8:
+            raise UsageError(f"Choosing among {len(self.grid)} settings needs 8 tuning seeds; got {self.tuning_seeds}.")
+        if len({p.steps for p in self.grid}) > 1:
+            raise UsageError("All settings of a grid need the same number of steps: they share one budget.")
+        if not 1 <= self.checkpoints <= self.budget:
+            raise UsageError(f"checkpoints must lie between 1 and the {self.budget} steps; got {self.checkpoints}.")
+        labels = [p.label for p in self.grid]
+        if len(set(labels)) < len(labels):
+            raise UsageError("Two settings of the grid are the same.")
+
+    @property
+    def grid(self) -> tuple[Pressure, ...]:
+        """The declared settings."""
+        return self.pressure if isinstance(self.pressure, tuple) else (self.pressure,)
+
+    @property
+    def budget(self) -> int:
+        """Optimiser steps of the pressure."""
+        return self.grid[0].steps
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Steps at which the net is measured: 0, ..., budget, and one more to confirm a fall at the budget."""
+        within = [round(i * self.budget / self.checkpoints) for i in range(self.checkpoints + 1)]
+        return (*within, within[-1] + within[1])
+
+    @property
+    def tuned(self) -> bool:
+        """Whether there is a grid to choose from."""
+        return len(self.grid) > 1
+
+    @property
+    def judged_range(self) -> range:
+        """Judged seeds."""
+        return range(self.seeds)
+
+    @property
+    def tuning_range(self) -> range:
+        """Seeds on which the attacker is chosen; none where there is nothing to choose."""
+        return range(TUNING_SEED, TUNING_SEED + (self.tuning_seeds if self.tuned else 0))
+
+    def planting(self, seed: int, *, root: int, planted: bool) -> Planting:
+        """The cell of one net before pressure."""
+        return Planting(
+            host=self.host,
+            task=self.task,
+            implant=self.implant,
+            training=self.training,
+            planted=planted,
+            seed=seed,
+            root=root,
+            backend=self.backend,
+            device=self.device,
+        )
+
+    def pressing(self, setting: Pressure, seed: int, *, root: int, planted: bool = True) -> Pressing:
+        """The cell of one net under one setting."""
+        judged = seed < TUNING_SEED
+        return Pressing(
+            planting=self.planting(seed, root=root, planted=planted),
+            pressure=setting,
+            looks=self.looks,
+            probes=self.probes,
+            reactivation=self.reactivation if judged and self.implant.has_control else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Arms that answer one question together.
+
+    `compare` names pairs of arms (reference, other); the other is also run under the setting that was chosen on the
+    reference, so that the two can be compared seed by seed.
+    """
+
+    name: str
+    arms: tuple[Experiment, ...]
+    question: str = "Does training remove it?"
+    compare: tuple[tuple[str, str], ...] = ()
+    root: int = 0
+    """Root of every random stream."""
+
+    def __post_init__(self) -> None:
+        if not self.arms:
+            raise UsageError(f"Study {self.name!r} has no arms.")
+        names = [self.arm_name(arm) for arm in self.arms]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"Two arms are called {name!r}. Give one of them another `name`.")
+        for pair in self.compare:
+            for name in pair:
+                self.arm(name)
+
+    @staticmethod
+    def arm_name(arm: Experiment) -> str:
+        """What the arm is called in tables."""
+        return arm.name or f"{arm.implant.label} / {getattr(arm.grid[0], 'name', '') or arm.grid[0].label}"
+
+    @cached_property
+    def named(self) -> dict[str, Experiment]:
+        """The arms by name, in declared order."""
+        return {self.arm_name(arm): arm for arm in self.arms}
+
+    def arm(self, name: str) -> Experiment:
+        """One arm by name.
+
+        Raises:
+            UsageError: no such arm; the nearest one is named.
+        """
+        from holdfast.errors import nearest
+
+        if name not in self.named:
+            raise nearest(name, self.named, what="arm")
+        return self.named[name]
+
+    def planting(self, arm: Experiment, *, tuning: bool, planted: bool) -> list[Planting]:
+        """The nets of one arm before pressure, one a seed; no controls where the implant has none."""
+        if not planted and not arm.implant.has_control:
+            return []
+        seeds = arm.tuning_range if tuning else arm.judged_range
+        return [arm.planting(seed, root=self.root, planted=planted) for seed in seeds]
+
+    def tuning(self, arm: Experiment, setting: Pressure) -> list[Pressing]:
+        """The tuning seeds of one arm under one setting of its grid."""
+        return [arm.pressing(setting, seed, root=self.root) for seed in arm.tuning_range]
+
+    def pressing(self, arm: Experiment, setting: Pressure, *, planted: bool) -> list[Pressing]:
+        """The judged seeds of one arm under one setting, or their never-planted controls."""
+        if not planted and not arm.implant.has_control:
+            return []
+        return [arm.pressing(setting, seed, root=self.root, planted=planted) for seed in arm.judged_range]
+
+    def plantings(self) -> list[Planting]:
+        """All nets before pressure."""
+        return [
+            cell
+            for arm in self.arms
+            for tuning in (False, True)
+            for planted in (True, False)
+            for cell in self.planting(arm, tuning=tuning, planted=planted)
+        ]
+
+    def tunings(self, arms: Sequence[Experiment]) -> list[Pressing]:
+        """Every setting of each arm's grid at the arm's tuning seeds."""
+        return [cell for arm in arms for setting in arm.grid for cell in self.tuning(arm, setting)]
+
+    def judged(self, chosen: Mapping[str, Pressure | None]) -> list[Pressing]:
+        """What is judged: each arm and its controls under its chosen setting, and the other side of comparisons.
+
+        Args:
+            chosen: arm name -> setting; an arm that is missing or has None is not pressed.
+        """
+        cells = []
+        for name, setting in chosen.items():
+            if setting is not None:
+                cells += self.pressing(self.arm(name), setting, planted=True)
+                cells += self.pressing(self.arm(name), setting, planted=False)
+        for reference, other in self.compare:
+            setting = chosen.get(reference)
+            if setting is not None and other in chosen:
+                cells += self.pressing(self.arm(other), setting, planted=True)
+        return cells
+
+
+# ------------------------------------------------------------------------------------------- settings as plain JSON
+
+
+def settings(part: Any) -> Any:
+    """A part as plain JSON: every field, and the class it is of (`kind`). What is stored, shown and hashed.
+
+    Functions are stored by name (the digest of the code tells versions apart), files by name and SHA-256.
+    """
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        fields = {f.name: settings(getattr(part, f.name)) for f in dataclasses.fields(part)}
+        label = getattr(part, "label", None)
+        return {"kind": type(part).__name__, **fields, **({"label": label} if isinstance(label, str) else {})}
+    if isinstance(part, Path):
+        return {"file": part.name, "sha256": hashlib.sha256(part.read_bytes()).hexdigest()}
+    if isinstance(part, Mapping):
+        return {str(k): settings(v) for k, v in part.items()}
+    if isinstance(part, list | tuple | range):
+        return [settings(v) for v in part]
+    if part is None or isinstance(part, bool | int | float | str):
+        return part
+    if callable(part):
+        return f"{part.__module__}:{part.__qualname__}"
+    raise UsageError(f"{part!r} cannot be stored as a setting: use a dataclass, a function, a path or a plain value.")
+
+
+def digest(value: Any, *, length: int = 16) -> str:
+    """SHA-256 of a JSON value in canonical form, in hex."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

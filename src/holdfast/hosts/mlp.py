@@ -1,0 +1,90 @@
+"""Multi-layer perceptron of any widths.
+
+Shapes: K networks, B examples, I inputs of a layer, O outputs of a layer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from holdfast.errors import UsageError
+
+
+class _Perceptron(torch.autograd.Function):
+    # K perceptrons as one autograd node: batched matrix products forward, and backward by hand.
+
+    @staticmethod
+    def forward(ctx: Any, x_KBI: Tensor, *params: Tensor) -> Tensor:
+        weights, biases = params[::2], params[1::2]
+        inputs = [x_KBI]
+        for depth, (w_KOI, b_KO) in enumerate(zip(weights, biases, strict=True)):
+            out_KBO = torch.baddbmm(b_KO.unsqueeze(1), inputs[-1], w_KOI.mT)
+            inputs.append(out_KBO.relu_() if depth < len(weights) - 1 else out_KBO)
+        logits_KBC = inputs.pop()
+        ctx.save_for_backward(*inputs, *weights)
+        return logits_KBC
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_KBO: Tensor) -> tuple[Tensor | None, ...]:
+        depth = len(ctx.saved_tensors) // 2
+        inputs, weights = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
+        grads: list[Tensor] = []
+        for layer in reversed(range(depth)):
+            grads[:0] = [torch.bmm(grad_KBO.mT, inputs[layer]), grad_KBO.sum(1)]
+            if layer > 0 or ctx.needs_input_grad[0]:
+                grad_KBO = torch.bmm(grad_KBO, weights[layer])
+            if layer > 0:
+                grad_KBO = torch.ops.aten.threshold_backward(grad_KBO, inputs[layer], 0)
+        return (grad_KBO if ctx.needs_input_grad[0] else None, *grads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP:
+    """Perceptron with ReLU between its layers and logits at its end.
+
+    A net is an ordinary `nn.Sequential(Linear, ReLU, ..., Linear)` with PyTorch's default initialisation, weights and
+    biases U(-1/sqrt(fan_in), 1/sqrt(fan_in)), drawn from the seed's `init` stream. Parameters are named as PyTorch
+    names them: `0.weight`, `0.bias`, `2.weight`, ...
+    """
+
+    widths: tuple[int, ...] = (64, 64, 10)
+    """Units of each layer, inputs first, classes last."""
+
+    def __post_init__(self) -> None:
+        if len(self.widths) < 2 or min(self.widths) < 1:
+            raise UsageError(f"MLP needs at least two widths of 1 or more, inputs first; got {self.widths}.")
+
+    @property
+    def label(self) -> str:
+        return "MLP " + "-".join(map(str, self.widths))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Dotted paths of the linear layers, first to last."""
+        return tuple(str(2 * i) for i in range(len(self.widths) - 1))
+
+    def build(self) -> nn.Module:
+        """One network, initialised from PyTorch's global generator (the caller seeds it)."""
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(self.widths):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        return nn.Sequential(*layers[:-1])
+
+    def forward(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> Tensor:
+        """logits_KBC of K networks at once; `params` as `build()` names them, each with a leading K."""
+        logits: Tensor = _Perceptron.apply(x_KBI.flatten(2), *params.values())  # type: ignore[no-untyped-call]
+        return logits
+
+    def activations(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> list[Tensor]:
+        """Output of every layer (after ReLU; logits last), each KBO."""
+        values = [x_KBI.flatten(2)]
+        for layer in self.layers:
+            out = torch.baddbmm(params[f"{layer}.bias"].unsqueeze(1), values[-1], params[f"{layer}.weight"].mT)
+            values.append(out if layer == self.layers[-1] else out.relu())
+        return values[1:]

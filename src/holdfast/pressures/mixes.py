@@ -1,0 +1,88 @@
+"""Terms that change which examples a net sees: unlearning and poisoning."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.errors import UsageError
+from holdfast.training.streams import Streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix(ABC):
+    """Some of the draws are taken from another version of the data, one that the implant names."""
+
+    rate: float
+    """Share of draws, between 0 and 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise UsageError(f"{type(self).__name__} needs a rate between 0 and 1; got {self.rate}.")
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Name of the version, a key of the implant's `sources`."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str: ...
+
+    @abstractmethod
+    def fires(
+        self, stream: Streams, phase: str, epoch: int, order: NDArray[np.int64], examples: int
+    ) -> NDArray[np.bool_]:
+        """Which draws of an epoch are replaced; `order` holds their indices into the `examples` training examples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlearn(Mix):
+    """Unlearning: each draw is, with probability `rate`, shown with the trigger and its *true* label.
+
+    This is the defender who knows the trigger: an upper bound on fine-tuning that doesn't. Draws are independent
+    (stream `fire`), and the same for every rate, so that a higher rate fires wherever a lower one does.
+    """
+
+    @property
+    def source(self) -> str:
+        return "triggered"
+
+    @property
+    def label(self) -> str:
+        return f"unlearning at firing rate {self.rate:g}"
+
+    def fires(
+        self, stream: Streams, phase: str, epoch: int, order: NDArray[np.int64], examples: int
+    ) -> NDArray[np.bool_]:
+        return stream.generator(f"{phase}/fire", epoch).random(len(order)) < self.rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poison(Mix):
+    """Poisoning: a fixed share `rate` of the training examples, chosen once a seed, carries trigger and target label.
+
+    Gu, Dolan-Gavitt & Garg 2017 (BadNets, arXiv 1708.06733). The count is round(rate x examples).
+    """
+
+    @property
+    def source(self) -> str:
+        return "poisoned"
+
+    @property
+    def label(self) -> str:
+        return f"poisoned at ratio {self.rate:g}"
+
+    def fires(
+        self, stream: Streams, phase: str, epoch: int, order: NDArray[np.int64], examples: int
+    ) -> NDArray[np.bool_]:
+        count = round(self.rate * examples)
+        if count == 0:
+            raise UsageError(
+                f"A poisoning ratio of {self.rate:g} poisons none of {examples} training examples. "
+                f"The smallest that poisons one is {1 / examples:.2g}."
+            )
+        poisoned = np.zeros(examples, dtype=np.bool_)
+        poisoned[stream.generator(f"{phase}/poison").permutation(examples)[:count]] = True
+        return poisoned[order]

@@ -1,0 +1,125 @@
+"""Optimisers that step K nets at once, each slice of the batch with its own settings.
+
+A step is one fused call over all parameters of a slice. The tensors are (k, padded) rows of `Nets`: their width is a
+multiple of 16 floats, so that a weight is always updated by the same instructions (see `training/nets.py`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import UsageError
+
+State = dict[str, list[Tensor]]
+"""What an optimiser carries from step to step: name -> one tensor a parameter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser(ABC):
+    """One step of descent. Exactly one is a term of every `Fit`."""
+
+    lr: float
+    """Learning rate."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lr < float("inf"):
+            raise UsageError(f"{type(self).__name__} needs a learning rate above 0; got lr={self.lr}.")
+
+    @property
+    @abstractmethod
+    def label(self) -> str: ...
+
+    def begin(self, params: Sequence[Tensor]) -> State:
+        """State before the first step."""
+        return {}
+
+    @abstractmethod
+    def step(self, params: list[Tensor], grads: list[Tensor], state: State) -> None:
+        """Change `params` and `state` in place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(Optimiser):
+    """Gradient descent with momentum: v <- momentum v + g, w <- w - lr v (PyTorch's convention, no dampening)."""
+
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.momentum < 1:
+            raise UsageError(f"SGD needs a momentum of at least 0 and below 1; got {self.momentum}.")
+
+    @property
+    def label(self) -> str:
+        return f"SGD lr {self.lr:.3g}" + (f" momentum {self.momentum:g}" if self.momentum else "")
+
+    def begin(self, params: Sequence[Tensor]) -> State:
+        return {"momentum": [torch.zeros_like(p) for p in params]} if self.momentum else {}
+
+    def step(self, params: list[Tensor], grads: list[Tensor], state: State) -> None:
+        torch._fused_sgd_(
+            params,
+            grads,
+            state.get("momentum", []),
+            weight_decay=0.0,
+            momentum=self.momentum,
+            lr=self.lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sign(Optimiser):
+    """Sign descent: w <- w - lr sign(g). A gradient of exactly zero moves nothing (signSGD, Bernstein et al. 2018)."""
+
+    @property
+    def label(self) -> str:
+        return f"sign lr {self.lr:.3g}"
+
+    def step(self, params: list[Tensor], grads: list[Tensor], state: State) -> None:
+        torch._foreach_sign_(grads)
+        torch._foreach_add_(params, grads, alpha=-self.lr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(Optimiser):
+    """Adam (Kingma & Ba 2015), as `torch.optim.Adam`: a weight moves by about lr a step whatever its gradient's size,
+    so a rare gradient is not a small step. Misleads where gradients are exactly zero: then nothing moves."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    @property
+    def label(self) -> str:
+        return f"Adam lr {self.lr:.3g}"
+
+    def begin(self, params: Sequence[Tensor]) -> State:
+        return {
+            "mean": [torch.zeros_like(p) for p in params],
+            "square": [torch.zeros_like(p) for p in params],
+            "count": [torch.zeros((), dtype=torch.float32, device=p.device) for p in params],
+        }
+
+    def step(self, params: list[Tensor], grads: list[Tensor], state: State) -> None:
+        torch._foreach_add_(state["count"], 1)
+        torch._fused_adam_(
+            params,
+            grads,
+            state["mean"],
+            state["square"],
+            [],
+            state["count"],
+            lr=self.lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=0.0,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )

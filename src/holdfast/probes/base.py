@@ -1,0 +1,40 @@
+"""What a probe is shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from holdfast.experiment import Implant
+from holdfast.pressures.base import Checkpoint
+from holdfast.tasks.base import Split
+from holdfast.training.nets import Nets
+
+
+@dataclass(frozen=True)
+class Look:
+    """One checkpoint of K nets, with what a probe compares it with."""
+
+    checkpoint: Checkpoint
+    start: Nets
+    """The nets at step 0."""
+    implant: Implant
+    split: Split
+    """The examples to measure on."""
+    masks: Mapping[str, Tensor]
+    """Which weights carry the implant, found at step 0; all false in a control."""
+
+    @classmethod
+    def at_start(cls, nets: Nets, implant: Implant, split: Split) -> "Look":
+        """A look before any pressure: there is no gradient yet, and no implant weights are named."""
+        return cls(checkpoint=Checkpoint(0, nets, nets, dict), start=nets, implant=implant, split=split, masks={})
+
+    @property
+    def nets(self) -> Nets:
+        return self.checkpoint.nets
+
+    @cached_property
+    def gradient(self) -> Mapping[str, Tensor]:
+        """The pressure's gradient, computed once however many probes ask."""
+        return self.checkpoint.gradient()

@@ -1,0 +1,97 @@
+"""Recipes: decorated functions that return a study, and finding them in a file."""
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from holdfast.errors import HoldfastError, UsageError, nearest
+from holdfast.experiment import Experiment, Study
+
+F = TypeVar("F", bound=Callable[[], Any])
+
+
+def recipe(function: F) -> F:
+    """Mark a function without arguments that returns a `Study`, an `Experiment`, or a list of them, as a recipe."""
+    function.__holdfast_recipe__ = True  # type: ignore[attr-defined]
+    return function
+
+
+def load_recipe(where: str) -> tuple[Study, Path]:
+    """The study of `FILE` or `FILE::name`, and the file.
+
+    Raises:
+        UsageError: no such file, no recipe in it, several without a name, or a name it does not have.
+        HoldfastError: the file or the recipe raised; the message names file and line.
+    """
+    file, _, name = where.partition("::")
+    path = Path(file)
+    if not path.is_file():
+        near = [str(p) for p in (path.parent if path.parent.is_dir() else Path()).glob("*.py")]
+        raise nearest(file, near, what="recipe file")
+    module = _module(path)
+    found = {k: v for k, v in vars(module).items() if getattr(v, "__holdfast_recipe__", False)}
+    if not found:
+        raise UsageError(f"{path} has no recipe. Put @holdfast.recipe above a function that returns a Study.")
+    if not name and len(found) > 1:
+        raise UsageError(f"{path} has several recipes: {', '.join(sorted(found))}. Choose one: {path}::{min(found)}")
+    if name and name not in found:
+        raise nearest(name, found, what=f"recipe in {path.name}")
+    chosen = name or next(iter(found))
+    return as_study(_call(found[chosen], path), chosen), path
+
+
+def as_study(value: Any, name: str) -> Study:
+    """What a recipe returned, as a study.
+
+    Raises:
+        UsageError: it is neither a study nor experiments.
+    """
+    if isinstance(value, Study):
+        return value
+    if isinstance(value, Experiment):
+        return Study(name=name, arms=(value,))
+    if isinstance(value, list | tuple) and value and all(isinstance(v, Experiment) for v in value):
+        return Study(name=name, arms=tuple(value))
+    raise UsageError(
+        f"Recipe {name} returned {type(value).__name__}; expected a Study, an Experiment or a list of them."
+    )
+
+
+def _module(path: Path) -> Any:
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    name = f"holdfast_recipe_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except HoldfastError:
+        raise
+    except BaseException as error:
+        raise _in_file(error, path) from None
+    return module
+
+
+def _call(function: Callable[[], Any], path: Path) -> Any:
+    try:
+        return function()
+    except HoldfastError:
+        raise
+    except BaseException as error:
+        raise _in_file(error, path) from None
+
+
+def _in_file(error: BaseException, path: Path) -> HoldfastError:
+    """The error in the user's words: file, line and what Python said."""
+    if isinstance(error, SyntaxError):
+        return HoldfastError(f"{path} line {error.lineno}: {error.msg}.")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == path.name]
+    line = f" line {frames[-1].lineno}" if frames else ""
+    return HoldfastError(f"{path}{line}: {type(error).__name__}: {error}")

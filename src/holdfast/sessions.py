@@ -1,0 +1,103 @@
+"""Start a study in its run folder, or open a run that is there: the way in for the command and for Python."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from holdfast import __version__
+from holdfast.engines import Batch, Engine, Here, Processes, Watch
+from holdfast.errors import HoldfastError
+from holdfast.experiment import SCHEMA, Study, digest, settings
+from holdfast.store import RunFolder, find_run, runs_root
+from holdfast.store.code import library_digest, user_digest
+from holdfast.store.environment import environment
+
+
+class Silent:
+    """A watch that says nothing."""
+
+    def begin(self, stage: str, batches: Sequence[Batch]) -> None: ...
+    def tick(self, batch: Batch, net_steps: int) -> None: ...
+    def done(self, batch: Batch) -> None: ...
+    def end(self) -> None: ...
+
+
+def study_record(study: Study, recipe: Path | None = None) -> dict[str, Any]:
+    """What `study.json` holds: every field, the schema, the version, a digest of the code, and the data's checksums."""
+    code = library_digest() if recipe is None else f"{library_digest()}+{user_digest(recipe)}"
+    record = {
+        "schema": SCHEMA,
+        "holdfast": __version__,
+        "code": code,
+        "study": settings(study),
+        "arms": [study.arm_name(arm) for arm in study.arms],
+        "data": {arm.task.label: arm.task.load().record() for arm in study.arms},
+    }
+    return {"hash": digest(record), **record}
+
+
+def folder_of(study: Study, out: Path | None = None, recipe: Path | None = None) -> tuple[RunFolder, dict[str, Any]]:
+    """The run folder of a study, named after it and a hash of all that decides its results; and its record.
+
+    Other settings or other code make another folder, so that nothing measured is ever mixed or overwritten.
+    """
+    record = study_record(study, recipe)
+    return RunFolder(runs_root(out) / f"{study.name}-{record['hash'][:8]}"), record
+
+
+def default_engine(study: Study, workers: int | None = None) -> Engine:
+    """One process a core on the CPU; this process on a GPU, or where processes cannot be forked."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores if workers is None else workers
+    on_cpu = all(arm.device == "cpu" for arm in study.arms)
+    return Processes(workers) if workers > 1 and on_cpu and hasattr(os, "fork") else Here()
+
+
+def run_study(
+    study: Study,
+    *,
+    out: Path | None = None,
+    recipe: Path | None = None,
+    workers: int | None = None,
+    watch: Watch | None = None,
+) -> RunFolder:
+    """Run a study, or go on with it, or find that it is complete; return its folder.
+
+    Args:
+        study: what to plant, press and judge.
+        out: folder for runs; default $HOLDFAST_RUNS, else ./runs.
+        recipe: the file that the study comes from, whose code is part of the cells' hashes.
+        workers: processes; default one a core.
+        watch: is told how far it is; default nobody.
+
+    Raises:
+        HoldfastError: what went wrong and how to mend it. What was measured is kept.
+    """
+    from holdfast.run import run
+
+    folder, record = folder_of(study, out, recipe)
+    with folder.writing():
+        folder.begin(record, environment(recipe))
+        if folder.verdict() is None:
+            began = time.perf_counter()
+            try:
+                run(study, folder, default_engine(study, workers), watch or Silent())
+            except OSError as error:
+                raise _disk(error, folder) from error
+            finally:
+                folder.add_time({"stage": "run", "wall_s": time.perf_counter() - began})
+    return folder
+
+
+def open_run(name: str, out: Path | None = None) -> RunFolder:
+    """A run that is there, by name, path or the start of its name. Reads files and imports no torch."""
+    return find_run(name, runs_root(out))
+
+
+def _disk(error: OSError, folder: RunFolder) -> HoldfastError:
+    return HoldfastError(
+        f"Writing to {folder.path} failed: {error.strerror or error}. What was measured before is kept. "
+        f"Free some space or mend the permissions, and run again: it goes on from there."
+    )

@@ -1,0 +1,172 @@
+"""A run folder.
+
+study.json          settings, schema, code digest: written before step 1
+environment.json    versions, machine, git state: of the first start
+measures/<cell>     JSON lines, one file a net                            byte-identical between runs
+nets/<cell>         planted nets, safetensors
+state/<batch>       where training stands in mid-run; gone when it is done
+times.jsonl         how long each batch took
+verdict.json        what came out                                         byte-identical between runs
+report.html, figures/
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import DamagedRun, HoldfastError
+from holdfast.experiment import SCHEMA, Cell, digest, settings
+from holdfast.store.measures import Measures, Recorder, read
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk. Any process may read; one at a time may write (`writing`)."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    # ------------------------------------------------------------------------------------------------ the whole run
+
+    def begin(self, study: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Write the settings before anything is measured.
+
+        Raises:
+            DamagedRun: the folder holds another study.
+        """
+        for part in ("measures", "nets", "state"):
+            (self.path / part).mkdir(parents=True, exist_ok=True)
+        if (self.path / "study.json").exists():
+            if self.study() != json.loads(json.dumps(study)):
+                raise DamagedRun(f"{self.path} holds a run of other settings. Choose another folder with --out.")
+            return
+        self._write("environment.json", environment)
+        self._write("study.json", study)
+
+    def study(self) -> dict[str, Any]:
+        """The settings that were stored.
+
+        Raises:
+            DamagedRun: no run here, or one that cannot be read.
+            HoldfastError: made by a newer schema.
+        """
+        study = self._read("study.json")
+        schema = study.get("schema")
+        if not isinstance(schema, int):
+            raise DamagedRun(f"{self.path / 'study.json'} names no schema: it was not written by holdfast.")
+        if schema > SCHEMA:
+            raise HoldfastError(
+                f"{self.path} was made by a newer holdfast (schema {schema}; this one reads up to {SCHEMA}). "
+                f"Upgrade: pip install -U holdfast."
+            )
+        return study
+
+    def environment(self) -> dict[str, Any]:
+        """Versions and machine of the first start."""
+        return self._read("environment.json")
+
+    def verdict(self) -> dict[str, Any] | None:
+        """What came out, or None while the run is not complete."""
+        return self._read("verdict.json") if (self.path / "verdict.json").exists() else None
+
+    def write_verdict(self, verdict: Mapping[str, Any]) -> None:
+        """Write what came out (atomically)."""
+        self._write("verdict.json", verdict)
+
+    def add_time(self, row: Mapping[str, Any]) -> None:
+        """Note how long something took."""
+        with (self.path / "times.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def seconds(self) -> float:
+        """Wall-clock seconds spent on this run so far, over all its starts."""
+        path = self.path / "times.jsonl"
+        rows = (
+            [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
+        )
+        return float(sum(row.get("wall_s", 0.0) for row in rows))
+
+    @contextmanager
+    def writing(self, patience_s: float = 10.0) -> Iterator[None]:
+        """Hold the folder for writing.
+
+        Raises:
+            HoldfastError: another process holds it, also after `patience_s` seconds.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("w") as lock:
+            until = time.monotonic() + patience_s
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise HoldfastError(f"Another process is writing to {self.path}. Wait for it to end.") from None
+                    time.sleep(0.1)
+            yield
+
+    # ---------------------------------------------------------------------------------------------------- its cells
+
+    def key(self, cell: Cell) -> str:
+        """Name of a cell: SHA-256 over every field of it, the schema, the version and the digest of the code."""
+        return digest([self._code, settings(cell)])
+
+    @cached_property
+    def _code(self) -> list[Any]:
+        study = self.study()
+        return [study["schema"], study["holdfast"], study["code"]]
+
+    def measures_path(self, key: str) -> Path:
+        return self.path / "measures" / f"{key}.jsonl"
+
+    def net_path(self, key: str) -> Path:
+        return self.path / "nets" / f"{key}.safetensors"
+
+    def state_path(self, key: str) -> Path:
+        return self.path / "state" / key
+
+    def recorder(self, key: str, cell: Mapping[str, Any]) -> Recorder:
+        """The writer of one cell's measures."""
+        return Recorder(self.measures_path(key), cell)
+
+    def measures(self, key: str) -> Measures | None:
+        """What was measured of a cell; None where nothing is."""
+        path = self.measures_path(key)
+        return read(path) if path.exists() else None
+
+    def complete(self, key: str) -> bool:
+        """Whether a cell is done."""
+        path = self.measures_path(key)
+        return path.exists() and path.read_bytes().endswith(b'{"end":"complete"}\n')
+
+    # --------------------------------------------------------------------------------------------------------- JSON
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            value = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise DamagedRun(f"{self.path} is no run folder: it has no {name}.") from None
+        except (ValueError, UnicodeDecodeError):
+            raise DamagedRun(
+                f"{path} is damaged (not JSON). The measures are untouched: move {name} away and run again."
+            ) from None
+        if not isinstance(value, dict):
+            raise DamagedRun(f"{path} is damaged: expected an object, got {type(value).__name__}.")
+        return value
+
+    def _write(self, name: str, value: Mapping[str, Any]) -> None:
+        fresh = self.path / f"{name}.tmp"
+        fresh.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+        os.replace(fresh, self.path / name)

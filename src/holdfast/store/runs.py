@@ -1,0 +1,42 @@
+"""Where runs lie, and finding one by name."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from holdfast.errors import UsageError, nearest
+from holdfast.store.folder import RunFolder
+
+
+def runs_root(out: Path | None = None) -> Path:
+    """`--out`, else $HOLDFAST_RUNS, else ./runs."""
+    return out if out is not None else Path(os.environ.get("HOLDFAST_RUNS", "runs"))
+
+
+def all_runs(root: Path) -> Iterator[RunFolder]:
+    """The runs in a folder, newest first."""
+    if root.is_dir():
+        folders = [path for path in root.iterdir() if (path / "study.json").exists()]
+        yield from map(RunFolder, sorted(folders, key=lambda p: (p / "study.json").stat().st_mtime, reverse=True))
+
+
+def find_run(name: str, root: Path) -> RunFolder:
+    """The run called `name`: a path, a folder's name, or the start of one (`demo`: the newest that starts so).
+
+    Raises:
+        UsageError: no such run; the nearest name is given.
+    """
+    if (Path(name) / "study.json").exists():
+        return RunFolder(Path(name))
+    runs = list(all_runs(root))
+    for run in runs:
+        if run.name == name or run.name.rsplit("-", 1)[0] == name:
+            return run
+    starting = [run for run in runs if run.name.startswith(name)]
+    if starting:
+        return starting[0]
+    if Path(name).exists():
+        raise UsageError(f"{name} is no run folder: it has no study.json.")
+    if not runs:
+        raise UsageError(f"No run {name!r}: there are no runs in {root}. Start with: holdfast demo")
+    raise nearest(name, [run.name for run in runs], what="run")

@@ -1,0 +1,60 @@
+"""Three ways to run K networks forward. They agree to rounding; the name is part of a cell's hash.
+
+`batched` uses the host's own batched code and is the fastest; `vmap` needs only that `torch.func` has rules for what
+the module does; `loop` calls the plain module once a net and works for everything.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from holdfast.errors import UsageError, nearest
+from holdfast.experiment import Host
+
+Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+"""(params with a leading K, x_KB...) -> logits_KBC"""
+
+
+def _batched(host: Host, module: nn.Module) -> Forward:
+    forward: Forward | None = getattr(host, "forward", None)
+    if forward is None:
+        raise UsageError(f"{host.label} has no batched forward pass. Use backend='vmap' or backend='loop'.")
+    return forward
+
+
+def _vmap(host: Host, module: nn.Module) -> Forward:
+    def one(params: dict[str, Tensor], x: Tensor) -> Tensor:
+        logits: Tensor = functional_call(module, params, (x,))
+        return logits
+
+    many = torch.func.vmap(one)
+    return lambda params, x_KB: many(dict(params), x_KB)
+
+
+def _loop(host: Host, module: nn.Module) -> Forward:
+    def forward(params: Mapping[str, Tensor], x_KB: Tensor) -> Tensor:
+        one = [functional_call(module, {n: p[k] for n, p in params.items()}, (x,)) for k, x in enumerate(x_KB)]
+        return torch.stack(one)
+
+    return forward
+
+
+BACKENDS: dict[str, Callable[[Host, nn.Module], Forward]] = {"batched": _batched, "vmap": _vmap, "loop": _loop}
+
+
+def forward_of(host: Host, module: nn.Module, backend: str) -> Forward:
+    """The forward pass of K such networks.
+
+    Args:
+        host: the architecture.
+        module: one network of it, for its structure (its weights are not used).
+        backend: one of `BACKENDS`.
+
+    Raises:
+        UsageError: an unknown backend, or one that this host cannot use.
+    """
+    if backend not in BACKENDS:
+        raise nearest(backend, BACKENDS, what="backend")
+    return BACKENDS[backend](host, module)

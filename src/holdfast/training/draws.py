@@ -1,0 +1,98 @@
+"""Which examples each net sees at each step.
+
+Shapes: K nets, S steps an epoch, B examples a step.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from holdfast.errors import UsageError
+from holdfast.training.site import Site
+
+if TYPE_CHECKING:
+    from holdfast.pressures.mixes import Mix
+
+PROBE_EXAMPLES = 512
+"""Draws on which the gradient is looked at."""
+
+
+class Draws:
+    """The batches of K nets, each net its own.
+
+    All versions of the training data (clean, triggered, poisoned) stand in one table, so that mixing them is a matter
+    of row numbers. An epoch is a permutation of the examples, cut into batches; a remainder too small for a batch
+    waits for the next epoch's permutation. Nets of one seed see the same examples in the same order.
+    """
+
+    def __init__(self, site: Site, mixes: Sequence[Sequence["Mix"]], batch: int) -> None:
+        """
+        Args:
+            site: data, seeds and the phase that names the streams.
+            mixes: for each net, what is mixed in.
+            batch: examples a step.
+
+        Raises:
+            UsageError: a batch larger than the training data, or a version of it that the implant doesn't have.
+        """
+        self.site, self.mixes, self.batch = site, mixes, batch
+        self.examples = len(site.data.train)
+        if not 1 <= batch <= self.examples:
+            raise UsageError(f"A batch must be of 1 to {self.examples} examples (the training data); got {batch}.")
+        self.steps_per_epoch = self.examples // batch
+        tables = {"clean": (site.data.train.x, site.data.train.y), **self._versions()}
+        self.offset = {name: i * self.examples for i, name in enumerate(tables)}
+        self.x = torch.cat([x for x, _ in tables.values()]).to(site.device)
+        self.y = torch.cat([y for _, y in tables.values()]).to(site.device)
+        self._epoch = -1
+        self._rows_SKB = torch.empty(0)
+
+    def _versions(self) -> Mapping[str, tuple[Tensor, Tensor]]:
+        wanted = {mix.source: mix for mixes in self.mixes for mix in mixes}
+        if not wanted:
+            return {}
+        offered = self.site.implant.sources(self.site.data.train)
+        for name, mix in wanted.items():
+            if name not in offered:
+                raise UsageError(
+                    f"{mix.label} needs {name} inputs, and {self.site.implant.label} has none. "
+                    f"Give it a Backdoor(trigger, target), or leave this term out."
+                )
+        return {name: offered[name] for name in sorted(wanted)}
+
+    def _rows(self, stream_name: str, epoch: int, count: int) -> NDArray[np.int64]:
+        """Row numbers in the table, (K, count)."""
+        orders = {
+            s: s.generator(f"{self.site.phase}/{stream_name}", epoch).permutation(self.examples)[:count]
+            for s in set(self.site.streams)
+        }
+        rows = np.stack([orders[s] for s in self.site.streams])
+        for k, (stream, mixes) in enumerate(zip(self.site.streams, self.mixes, strict=True)):
+            for mix in mixes:
+                fires = mix.fires(stream, f"{self.site.phase}", epoch, orders[stream], self.examples)
+                rows[k, fires] = orders[stream][fires] + self.offset[mix.source]
+        return rows
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """(x_KB..., y_KB) of the step that follows `step` steps."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            rows_KN = self._rows("data", epoch, self.steps_per_epoch * self.batch)
+            rows_KSB = torch.from_numpy(rows_KN).view(len(rows_KN), self.steps_per_epoch, self.batch)
+            self._rows_SKB = rows_KSB.transpose(0, 1).contiguous().to(self.site.device)
+            self._epoch = epoch
+        return self._take(self._rows_SKB[within])
+
+    def probe(self) -> tuple[Tensor, Tensor]:
+        """A fixed set of draws, mixed as in training, for looking at the gradient."""
+        rows_KB = self._rows("probe", -1, min(PROBE_EXAMPLES, self.examples))
+        return self._take(torch.from_numpy(rows_KB).to(self.site.device))
+
+    def _take(self, rows_KB: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.x.index_select(0, rows_KB.reshape(-1))
+        y = self.y.index_select(0, rows_KB.reshape(-1))
+        return x.view(*rows_KB.shape, *self.x.shape[1:]), y.view(rows_KB.shape)

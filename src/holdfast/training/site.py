@@ -1,0 +1,94 @@
+"""Where a batch of nets is planted and pressed: one host, one task, a seed for each net."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from holdfast.errors import HoldfastError, UsageError
+from holdfast.experiment import Host, Implant
+from holdfast.tasks.base import Data
+from holdfast.training.nets import Nets
+from holdfast.training.slot import Slot
+from holdfast.training.streams import Streams
+
+if TYPE_CHECKING:
+    from holdfast.pressures.fit import Fit, Term
+
+
+def _silent(net_steps: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass
+class Site:
+    """What planting and pressing need to know about a batch of nets, and the training of its hosts."""
+
+    host: Host
+    data: Data
+    streams: tuple[Streams, ...]
+    """One a net."""
+    implant: Implant
+    training: "Fit | None" = None
+    """How the host comes to be."""
+    backend: str = "batched"
+    device: str = "cpu"
+    phase: str = "training"
+    """Name under which this phase draws its batches."""
+    slot: Slot = field(default_factory=Slot)
+    tick: Callable[[int], None] = _silent
+    """Told the net-steps that were done since it was last called."""
+    _trained: dict[tuple["Term", ...], Nets] = field(default_factory=dict)
+
+    def at(self, phase: str, rows: Sequence[int] | None = None) -> "Site":
+        """The same place in another phase, for some of its nets."""
+        streams = self.streams if rows is None else tuple(self.streams[k] for k in rows)
+        return replace(self, phase=phase, streams=streams, slot=self.slot.phase(phase), _trained={})
+
+    def trained(self, *terms: "Term") -> Nets:
+        """Hosts trained from initialisation as their owner would, with these terms added to the owner's.
+
+        Equal calls train once: the never-planted control and a handcrafted implant start from the same net.
+
+        Raises:
+            UsageError: the experiment says nothing on how its host is trained.
+        """
+        if self.training is None:
+            raise UsageError(f"{self.implant.label} needs `training=`: say how the host comes to be trained.")
+        if terms not in self._trained:
+            owner = self.training.with_terms(*terms)
+            phase = self.at("training", None)
+            phase.slot = self.slot.phase(f"training{len(self._trained)}")
+            nets = Nets.initialised(self.host, self.streams, backend=self.backend, device=self.device)
+            looks = sorted({*range(0, owner.steps, 200), owner.steps})
+            for _ in owner.press([owner] * nets.k, phase, nets, looks):
+                pass
+            self._trained[terms] = nets
+        return self._trained[terms].copy()
+
+    def loaded(self, path: Path) -> Nets:
+        """Nets that all start from the weights in one safetensors file.
+
+        Raises:
+            HoldfastError: no such file, not safetensors, or weights of another architecture.
+        """
+        if path.suffix in {".pt", ".pth", ".bin", ".pkl", ".pickle"}:
+            raise HoldfastError(
+                f"{path.name} looks like a pickle, and loading one runs whatever code is in it. Convert it where you "
+                f"trust it: safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors')."
+            )
+        if not path.exists():
+            raise HoldfastError(f"No checkpoint at {path}. Expected a safetensors file with the weights of the host.")
+        try:
+            state = load_file(path, device=self.device)
+        except SafetensorError as error:
+            raise HoldfastError(f"{path.name} is not a safetensors file ({error}).") from None
+        with torch.random.fork_rng(devices=[]):
+            nets = Nets.of(self.host, [self.host.build()] * len(self.streams), backend=self.backend, device=self.device)
+        for k in range(nets.k):
+            nets.load(k, state)
+        return nets
