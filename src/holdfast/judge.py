@@ -26,6 +26,7 @@ from holdfast.stats import (
     strongest,
     suppression,
 )
+from holdfast.stats.attacker import LEAST_SEEDS
 from holdfast.store import Measures, RunFolder
 
 
@@ -47,8 +48,11 @@ class Planted:
     """How the planting of one arm came out, on its judged seeds at step 0."""
 
     seeds: tuple[int, ...]
-    """Seeds whose implant is there."""
+    """Judged seeds whose implant is there."""
+    tuning: tuple[int, ...]
+    """Tuning seeds whose implant is there."""
     built: int
+    tuned: bool
     moved: str | None
     """A sentence, where planting cost the host more than the implant promises."""
 
@@ -62,23 +66,43 @@ class Planted:
                 f"The implant is there in only {len(self.seeds)} of {self.built} seeds at step 0, and 9 in 10 are "
                 f"needed: nothing was pressed. Train the host longer, poison more, or choose a clearer trigger."
             )
+        if self.tuned and len(self.tuning) < LEAST_SEEDS:
+            return (
+                f"The implant is there in only {len(self.tuning)} tuning seeds, and {LEAST_SEEDS} are needed to choose "
+                f"an attacker: nothing was pressed. Raise `tuning_seeds`."
+            )
         return None
 
 
 def planted(study: Study, arm: Experiment, folder: RunFolder) -> Planted:
     """Check the planting of an arm against its never-planted controls, before any pressure."""
-    nets = [_at_0(cell, folder) for cell in study.planting(arm, tuning=False, planted=True)]
-    controls = [_at_0(cell, folder) for cell in study.planting(arm, tuning=False, planted=False)]
+    seeds, nets, controls = _there(study, arm, folder, tuning=False)
+    tuning = _there(study, arm, folder, tuning=True)[0] if arm.tuned else ()
+    accuracy, reference = ([net["accuracy"] for net in side] for side in (nets, controls))
+    return Planted(seeds, tuning, len(nets), arm.tuned, moved(arm, accuracy, reference))
+
+
+def _there(
+    study: Study, arm: Experiment, folder: RunFolder, *, tuning: bool
+) -> tuple[tuple[int, ...], list[dict[str, float]], list[dict[str, float]]]:
+    """The seeds that are planted, and what was measured at step 0 of all nets and controls."""
+    cells = study.planting(arm, tuning=tuning, planted=True)
+    nets = [_at_0(cell, folder) for cell in cells]
+    controls = [_at_0(cell, folder) for cell in study.planting(arm, tuning=tuning, planted=False)]
     limit = control_limit([c["presence"] for c in controls]) if controls else None
-    seeds = [s for s, net in zip(arm.judged_range, nets, strict=True) if is_planted(net["presence"], limit)]
-    return Planted(tuple(seeds), len(nets), _moved(arm, nets, controls))
+    there = (c.seed for c, net in zip(cells, nets, strict=True) if is_planted(net["presence"], limit))
+    return tuple(there), nets, controls
 
 
-def _moved(arm: Experiment, nets: Sequence[Mapping[str, float]], controls: Sequence[Mapping[str, float]]) -> str | None:
+def moved(arm: Experiment, accuracy: Sequence[float], control: Sequence[float]) -> str | None:
+    """A sentence, where planting cost more clean accuracy than the implant promises; None where it did not.
+
+    Compared is the mean over seeds of the paired difference: one net's accuracy moves in steps of one test example.
+    """
     allowed = arm.implant.costs_at_most
-    if allowed is None or not controls:
+    if allowed is None or not control:
         return None
-    lost = 100 * fmean(c["accuracy"] - n["accuracy"] for n, c in zip(nets, controls, strict=True))
+    lost = 100 * fmean(c - a for a, c in zip(accuracy, control, strict=True))
     if lost <= allowed:
         return None
     return f"Planting cost {lost:.2f} points of clean accuracy on average; this implant may cost {allowed:g} at most."
@@ -104,8 +128,10 @@ def strongest_attacker(study: Study, arm: Experiment, folder: RunFolder) -> Atta
 
 
 def _tuning(study: Study, arm: Experiment, setting: Pressure, folder: RunFolder) -> list[tuple[Trace, Any, float]]:
-    nets = []
+    nets, there = [], _there(study, arm, folder, tuning=True)[0]
     for cell in study.tuning(arm, setting):
+        if cell.planting.seed not in there:
+            continue
         trace = _trace(_measures(cell, folder))
         lost = trace.accuracy[0] - trace.accuracy[trace.steps.index(arm.budget)]
         nets.append((trace, outcome(trace, budget=arm.budget, wreck_points=arm.wreck_points), lost))

@@ -125,5 +125,5 @@ def most_salient(saliency: Mapping[str, Tensor], share: float) -> dict[str, Tens
     flat_KP = torch.cat([s.flatten(1) for s in saliency.values()], 1)
     count = max(1, round(share * flat_KP.shape[1]))
     mask_KP = torch.zeros_like(flat_KP, dtype=torch.bool).scatter_(1, flat_KP.topk(count, 1).indices, True)
-    parts = torch.split(mask_KP, [s[0].numel() for s in saliency.values()], 1)  # type: ignore[no-untyped-call]
+    parts = torch.split(mask_KP, [s[0].numel() for s in saliency.values()], 1)
     return {name: part.view_as(s) for (name, s), part in zip(saliency.items(), parts, strict=True)}

@@ -1,6 +1,7 @@
 """What became of one net's implant: held, removed, wrecked or diverged."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,18 +61,18 @@ def outcome(trace: Trace, *, budget: int, wreck_points: float = 5.0) -> Outcome:
       the event. The extra checkpoint confirms a fall at the budget. One reading below g that the next doesn't confirm
       is a flicker, not a removal. A presence of exactly g is there.
     - *Diverged*, before all else: a value that is not finite up to the extra checkpoint, or `trace.diverged`. Censored
-      at the last finite checkpoint (at the budget, if that is later).
+      at the last finite checkpoint (at the budget, if that is later), unless the implant was gone before.
     - *Wrecked*: accuracy more than `wreck_points` percentage points under step 0 at a checkpoint up to and including
-      the event (up to the budget, if there is none), or at the budget itself. Censored at the first such checkpoint.
-      A loss between event and budget that has mended by the budget is none.
+      the event (up to the budget, if there is none), or at the budget itself. Censored at the first such checkpoint,
+      unless the implant was gone before: the curve asks when it went, and that is known. A loss between event and
+      budget that has mended by the budget is none.
     - *Removed*: presence < g at the budget, and also at the checkpoint before it or at the extra one.
     - *Held*: otherwise. With an event it has *returned*, and the event stays on the curve.
 
     Checkpoints after the extra one are not read, so a long trace can be judged at a shorter budget.
 
     When it misleads: events are known to the grid only: the implant went at some time after the checkpoint before the
-    event. A net that lost the implant and was wrecked or diverged later is censored, so the curve shows it as alive up
-    to then; read the counts of wrecked and diverged next to any curve.
+    event. A curve that falls says nothing of the host: read the counts of wrecked and diverged next to it.
 
     Args:
         trace: the net.
@@ -89,7 +90,10 @@ def outcome(trace: Trace, *, budget: int, wreck_points: float = 5.0) -> Outcome:
     finite = _finite_checkpoints(trace)
     extra = next((i for i, step in enumerate(trace.steps) if step > budget), None)
     if trace.diverged or finite <= (len(trace.steps) - 1 if extra is None else extra):
-        return Outcome(kind="diverged", event=None, end=min(trace.steps[finite - 1], budget), returned=False)
+        gone = _gone(trace, [i for i in range(1, finite - 1) if trace.steps[i] <= budget])
+        event = None if gone is None else trace.steps[gone]
+        end = min(trace.steps[finite - 1], budget) if event is None else event
+        return Outcome(kind="diverged", event=event, end=end, returned=False)
     if extra is None or trace.steps[extra - 1] != budget or budget < 1:
         raise ValueError(
             f"Expected a checkpoint at the budget, step {budget}, and one extra after it; the trace ends "
@@ -104,16 +108,24 @@ def _finite_checkpoints(trace: Trace) -> int:
     return finite.index(False) if False in finite else len(finite)
 
 
+def _gone(trace: Trace, checkpoints: Sequence[int]) -> int | None:
+    """The first of these checkpoints at which the implant is gone, by this reading and the next."""
+    below = [p < gone_below(trace.presence[0]) for p in trace.presence]
+    return next((i for i in checkpoints if below[i] and below[i + 1]), None)
+
+
 def _of_finite(trace: Trace, last: int, wreck_points: float) -> Outcome:
     """The outcome of a finite trace whose checkpoint `last` is the budget and is followed by one more."""
     below = [p < gone_below(trace.presence[0]) for p in trace.presence]
     lost = [100 * (trace.accuracy[0] - a) > wreck_points + ROUNDING for a in trace.accuracy]
-    gone = next((i for i in range(1, last + 1) if below[i] and below[i + 1]), None)
+    gone = _gone(trace, range(1, last + 1))
+    event = None if gone is None else trace.steps[gone]
     watched = [*range(1, (last if gone is None else gone) + 1), last]
     wreck = next((i for i in watched if lost[i]), None)
     if wreck is not None:
-        return Outcome(kind="wrecked", event=None, end=trace.steps[wreck], returned=False)
-    event = None if gone is None else trace.steps[gone]
+        if gone is None or wreck <= gone:
+            return Outcome(kind="wrecked", event=None, end=trace.steps[wreck], returned=False)
+        return Outcome(kind="wrecked", event=event, end=trace.steps[gone], returned=False)
     end = trace.steps[last] if event is None else event
     removed = below[last] and (below[last - 1] or below[last + 1])
     returned = gone is not None and not removed

@@ -1,0 +1,38 @@
+"""`holdfast check`."""
+
+import json
+import os
+from dataclasses import dataclass, replace
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Try every promise of a recipe without pressing anything: planting, exact save and resume, time, seeds."""
+
+    recipe: tyro.conf.Positional[str]
+    """FILE, or FILE::name where the file has several recipes."""
+    seeds: int | None = None
+    """Judged seeds of every arm, in place of the recipe's."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Print one line a promise. Exit status 1 if one is not kept."""
+        from holdfast.check import check
+        from holdfast.recipes import load_recipe
+
+        study, _ = load_recipe(self.recipe)
+        if self.seeds is not None:
+            study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
+        kept, promises = True, []
+        for promise in check(study, len(os.sched_getaffinity(0))):
+            kept &= promise.kept is not False
+            promises.append({"about": promise.about, "kept": promise.kept, "said": promise.said})
+            if not self.json:
+                word = {True: "pass", False: "FIX ", None: "    "}[promise.kept]
+                print(f"{word}  {promise.about}: {promise.said}", flush=True)
+        if self.json:
+            print(json.dumps({"study": study.name, "kept": kept, "promises": promises}))
+        return 0 if kept else 1

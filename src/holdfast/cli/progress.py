@@ -1,0 +1,128 @@
+"""How far a run is: one live table, or plain lines where there is no terminal."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from holdfast.engines import Batch, Watch
+from holdfast.estimate import duration
+from holdfast.experiment import Pressing
+
+PLAIN_EVERY_S = 10.0
+
+
+@dataclass
+class _Row:
+    nets: int = 0
+    total: int = 0
+    done: int = 0
+
+
+class Progress:
+    """Adds up what the batches report, one row for each implant and pressure."""
+
+    def __init__(self) -> None:
+        self.stage = ""
+        self.rows: dict[str, _Row] = {}
+        self.began = time.monotonic()
+        self._of: dict[str, int] = {}
+
+    def begin(self, stage: str, batches: Sequence[Batch]) -> None:
+        self.stage, self.rows, self.began, self._of = stage, {}, time.monotonic(), {}
+        for batch in batches:
+            row = self.rows.setdefault(label(batch), _Row())
+            row.nets += len(batch.cells)
+            row.total += batch.net_steps
+        self.draw()
+
+    def tick(self, batch: Batch, net_steps: int) -> None:
+        self._of[batch.key] = self._of.get(batch.key, 0) + net_steps
+        self.rows[label(batch)].done += net_steps
+        self.draw()
+
+    def done(self, batch: Batch) -> None:
+        # Planting may train fewer hosts than it has cells, and a resumed batch starts in the middle.
+        self.rows[label(batch)].done += batch.net_steps - self._of.get(batch.key, 0)
+        self._of[batch.key] = batch.net_steps
+        self.draw()
+
+    def end(self) -> None:
+        self.draw()
+
+    def left(self) -> str:
+        """Time left in this stage."""
+        done, total = (sum(getattr(row, name) for row in self.rows.values()) for name in ("done", "total"))
+        if not done:
+            return "..."
+        return duration((time.monotonic() - self.began) * (total - done) / done)
+
+    def draw(self) -> None:
+        """Show it."""
+
+
+def label(batch: Batch) -> str:
+    """Implant and pressure of a batch."""
+    first = batch.cells[0]
+    if isinstance(first, Pressing):
+        return f"{first.planting.implant.label} / {getattr(first.pressure, 'name', first.pressure.label)}"
+    return first.implant.label
+
+
+class LiveTable(Progress):
+    """One table that is drawn over itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Drawn by us and not by a thread: a thread of ours must not be running when workers are forked.
+        self.live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+
+    def begin(self, stage: str, batches: Sequence[Batch]) -> None:
+        if batches:
+            self.live.start()
+        super().begin(stage, batches)
+
+    def end(self) -> None:
+        super().end()
+        self.live.stop()
+
+    def draw(self) -> None:
+        table = Table(box=None, pad_edge=False)
+        table.add_column(f"{self.stage}, {self.left()} left", min_width=44)
+        for heading in ("nets", "step", ""):
+            table.add_column(heading, justify="right")
+        for name, row in self.rows.items():
+            step = f"{row.done // row.nets:,} / {row.total // row.nets:,}"
+            table.add_row(name, str(row.nets), step, ProgressBar(total=row.total, completed=row.done, width=24))
+        self.live.update(table, refresh=True)
+
+
+class PlainLines(Progress):
+    """A line when a stage starts, and one every ten seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spoke = -PLAIN_EVERY_S
+
+    def begin(self, stage: str, batches: Sequence[Batch]) -> None:
+        self.spoke = time.monotonic()
+        super().begin(stage, batches)
+        if batches:
+            nets = sum(row.nets for row in self.rows.values())
+            print(f"{stage}: {nets:,} nets", file=sys.stderr, flush=True)
+
+    def draw(self) -> None:
+        if self.rows and time.monotonic() - self.spoke >= PLAIN_EVERY_S:
+            self.spoke = time.monotonic()
+            done, total = (sum(getattr(row, name) for row in self.rows.values()) for name in ("done", "total"))
+            print(f"{self.stage}: {100 * done / total:.0f} %, {self.left()} left", file=sys.stderr, flush=True)
+
+
+def progress() -> Watch:
+    """What fits standard error."""
+    return LiveTable() if sys.stderr.isatty() else PlainLines()

@@ -1,0 +1,74 @@
+"""`holdfast run`."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from holdfast.cli.show import answer, print_verdict
+
+if TYPE_CHECKING:
+    from holdfast.experiment import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """What the commands that run a study have in common."""
+
+    seeds: int | None = None
+    """Judged seeds of every arm, in place of the recipe's."""
+    out: Path | None = None
+    """Folder for runs. Default: $HOLDFAST_RUNS, else ./runs."""
+    workers: int | None = None
+    """Processes. Default: one a core."""
+    json: bool = False
+    """Print one JSON object on standard output; progress goes to standard error."""
+
+    def go(self, study: "Study", recipe: Path | None) -> int:
+        """Run the study (or go on with it), print its verdicts, write its report."""
+        from holdfast.cli.progress import progress
+        from holdfast.estimate import estimate
+        from holdfast.report import write_report
+        from holdfast.sessions import folder_of, run_study
+
+        if self.seeds is not None:
+            study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
+        folder, _ = folder_of(study, self.out, recipe)
+        if (folder.path / "verdict.json").exists():
+            _tell(f"{folder.path} is complete: nothing to do.")
+        else:
+            workers = self.workers or len(os.sched_getaffinity(0))
+            again = "Going on with" if (folder.path / "study.json").exists() else "Running"
+            _tell(f"{again} {study.name}: {estimate(study, workers)}. Ctrl-C is safe: the same command goes on.")
+            run_study(study, out=self.out, recipe=recipe, workers=self.workers, watch=progress())
+        report = folder.path / "report.html"
+        if not report.exists():
+            write_report(folder)
+        if self.json:
+            print(json.dumps(answer(folder)))
+        else:
+            print_verdict(folder)
+            print(f"report  {report}")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Running):
+    """Run the study of a recipe file, or go on with it."""
+
+    recipe: tyro.conf.Positional[str]
+    """FILE, or FILE::name where the file has several recipes."""
+
+    def run(self) -> int:
+        """Load the recipe and run it."""
+        from holdfast.recipes import load_recipe
+
+        return self.go(*load_recipe(self.recipe))
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)

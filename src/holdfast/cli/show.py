@@ -1,0 +1,104 @@
+"""`holdfast show`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from holdfast.errors import HoldfastError
+from holdfast.store import RunFolder, find_run, runs_root
+
+COUNTS = ("seeds", "held", "removed", "wrecked", "diverged")
+KEYS = ("implant", "pressure", "setting", "verdict", *COUNTS, "interval", "level", "suppressed")
+STYLE = {"SURVIVES": "bold red", "REMOVED": "bold green", "MIXED": "bold yellow", "INVALID": "bold magenta"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Print the verdicts of a run."""
+
+    name: tyro.conf.Positional[str]
+    """Name of a run (`holdfast ls` lists them), the start of one, or its folder."""
+    out: Path | None = None
+    """Folder of runs. Default: $HOLDFAST_RUNS, else ./runs."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Read and print."""
+        folder = find_run(self.name, runs_root(self.out))
+        if self.json:
+            print(json.dumps(answer(folder)))
+        else:
+            print_verdict(folder)
+        return 0
+
+
+def verdict_of(folder: RunFolder) -> dict[str, Any]:
+    """What came out of a run.
+
+    Raises:
+        HoldfastError: it is not complete.
+    """
+    folder.study()
+    verdict = folder.verdict()
+    if verdict is None:
+        raise HoldfastError(f"{folder.path} is not complete. The command that started it goes on where it stopped.")
+    return verdict
+
+
+def answer(folder: RunFolder) -> dict[str, Any]:
+    """The answer of every command that runs or shows a study, as one JSON object."""
+    verdict = verdict_of(folder)
+    arms = [{"arm": a["arm"], **{k: a[k] for k in KEYS}} for a in verdict["arms"]]
+    comparisons = [{k: v for k, v in c.items() if k != "cells"} for c in verdict["comparisons"]]
+    return {"run": folder.name, "arms": arms, "comparisons": comparisons, "seconds": round(folder.seconds(), 1)}
+
+
+def print_verdict(folder: RunFolder) -> None:
+    """The verdict table and what stands behind it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    verdict = verdict_of(folder)
+    console = Console(highlight=False)
+    console.print(f"\n[bold]{_plain(verdict['question'])}[/]")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading in ("implant", "pressure", "verdict"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("held", "removed", "lost", "share", "half-life"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm in verdict["arms"]:
+        table.add_row(
+            _plain(arm["implant"]),
+            _plain(arm["pressure"]),
+            f"[{STYLE.get(arm['verdict'], 'bold')}]{arm['label']}[/]",
+            f"{arm['held']}/{arm['seeds']}",
+            f"{arm['removed']}/{arm['seeds']}",
+            str(arm["wrecked"] + arm["diverged"]),
+            f"{arm['interval'][0]:.2f}-{arm['interval'][1]:.2f}",
+            str(arm.get("half_life", "-")),
+        )
+    console.print(table)
+    for arm in verdict["arms"]:
+        console.print(f"[bold]{_plain(arm['arm'])}[/]: {_plain(arm['reason'])} {_plain(arm['attack_budget'])}")
+    for row in verdict["comparisons"]:
+        console.print(
+            f"[bold]{_plain(row['other'])}[/] against [bold]{_plain(row['reference'])}[/]: "
+            f"{row['verdict']}. {_plain(row['reason'])}"
+        )
+    levels = sorted({arm["level"] for arm in verdict["arms"]})
+    console.print(
+        f"\n[dim]share: exact interval of the share removed for REMOVED, else of the share held, at "
+        f"{', '.join(f'{100 * level:g} %' for level in levels)}; lost: host wrecked or diverged; half-life in steps.[/]"
+    )
+    console.print(f"[dim]run  {folder.path}[/]", soft_wrap=True)
+
+
+def _plain(text: object) -> str:
+    from rich.markup import escape
+
+    return escape(str(text))

@@ -1,0 +1,101 @@
+"""What a study will cost, before it starts."""
+
+import time
+from dataclasses import dataclass
+
+from holdfast.engines.base import LARGEST_BATCH, one_thread
+from holdfast.experiment import Cell, Experiment, Pressing, Probe, Study
+
+STEPS = 12
+"""Steps that are timed."""
+BYTES_A_LOOK, BYTES_A_CELL = 330, 5000
+"""Measured on the standard probes: a line of JSON, and what a cell takes beside its lines and its weights."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Size of a study."""
+
+    nets: int
+    """Nets under pressure, tuning and controls among them."""
+    net_steps: int
+    """Optimiser steps, summed over all nets and planting."""
+    seconds: float
+    """Wall-clock time on so many workers, if nothing else runs; usually right within a factor of 1.5."""
+    disk_bytes: int
+    workers: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.nets:,} nets, {self.net_steps:,} net-steps: about {duration(self.seconds)} on {self.workers} "
+            f"core{'s' * (self.workers > 1)}, {self.disk_bytes / 1e6:.0f} MB"
+        )
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def all_cells(study: Study) -> list[Cell]:
+    """Every cell a study can have, with the first setting of each grid in place of the one that will be chosen."""
+    first = {study.arm_name(arm): arm.grid[0] for arm in study.arms}
+    # Controls and comparisons share no cells with tuning, so the number is right whatever is chosen, or a little high.
+    cells: list[Cell] = [*study.plantings(), *study.tunings(study.arms), *study.judged(first)]
+    return list(dict.fromkeys(cells))
+
+
+def estimate(study: Study, workers: int) -> Estimate:
+    """Time a few steps and one look of each arm, and multiply.
+
+    Nothing is kept of these steps. Pressures that own their loop are timed as if they took the steps they name.
+    """
+    speeds = {arm.host: _speed(arm) for arm in study.arms}
+    cells = all_cells(study)
+    seconds = 0.0
+    for cell in cells:
+        step_s, look_s, _ = speeds[cell.planting.host if isinstance(cell, Pressing) else cell.host]
+        seconds += cell.steps * step_s
+        seconds += len(cell.looks) * look_s if isinstance(cell, Pressing) else 0
+    pressed = [cell for cell in cells if isinstance(cell, Pressing)]
+    weights = sum(speeds[cell.host][2] for cell in cells if not isinstance(cell, Pressing))
+    lines = sum(len(cell.looks) for cell in pressed)
+    return Estimate(
+        nets=len(pressed),
+        net_steps=sum(cell.steps for cell in cells),
+        seconds=seconds / workers + 3,
+        disk_bytes=int(4 * weights + BYTES_A_LOOK * lines + BYTES_A_CELL * len(cells)),
+        workers=workers,
+    )
+
+
+def _speed(arm: Experiment) -> tuple[float, float, int]:
+    """(seconds a net-step, seconds a net-look, weights a net)."""
+    from holdfast.pressures.fit import Fit
+    from holdfast.pressures.optimisers import Adam
+    from holdfast.probes import STANDARD, Look
+    from holdfast.training.nets import Nets
+    from holdfast.training.site import Site
+    from holdfast.training.streams import Streams
+
+    data = arm.task.load().to(arm.device)
+    streams = tuple(Streams(0, seed) for seed in range(LARGEST_BATCH))
+    with one_thread():
+        nets = Nets.initialised(arm.host, streams, backend=arm.backend, device=arm.device)
+        site = Site(host=arm.host, data=data, streams=streams, implant=arm.implant, device=arm.device)
+        fits = [Fit(Adam(lr=1e-3), steps=STEPS, batch=getattr(arm.grid[0], "batch", 64))] * nets.k
+        points = Fit.press(fits, site, nets, (2, STEPS))
+        next(points)
+        began = time.perf_counter()
+        point = next(points)
+        step_s = (time.perf_counter() - began) / (STEPS - 2) / nets.k
+        masks = {name: p != 0 for name, p in nets.params.items()}
+        look = Look(checkpoint=point, start=nets.copy(), implant=arm.implant, split=data.validation, masks=masks)
+        began = time.perf_counter()
+        probes: tuple[Probe, ...] = (*STANDARD, *arm.probes)
+        for probe in probes:
+            probe(look)
+        look_s = (time.perf_counter() - began) / nets.k
+    return step_s, look_s, sum(shape.numel() for shape in nets.shapes.values())
