@@ -40,10 +40,10 @@ def duration(seconds: float) -> str:
 
 
 def all_cells(study: Study) -> list[Cell]:
-    """Every cell a study can have, with the first setting of each grid in place of the one that will be chosen."""
-    first = {study.arm_name(arm): arm.grid[0] for arm in study.arms}
-    # Controls and comparisons share no cells with tuning, so the number is right whatever is chosen, or a little high.
-    cells: list[Cell] = [*study.plantings(), *study.tunings(study.arms), *study.judged(first)]
+    """Every cell a study can have, with some setting of each grid in place of the one that will be chosen."""
+    # Another one for each arm: had two arms the same, the cells of their comparison would be those of the arm itself.
+    some = {study.arm_name(arm): arm.grid[i % len(arm.grid)] for i, arm in enumerate(study.arms)}
+    cells: list[Cell] = [*study.plantings(), *study.tunings(study.arms), *study.judged(some)]
     return list(dict.fromkeys(cells))
 
 

@@ -1,10 +1,11 @@
 """Start a study in its run folder, or open a run that is there: the way in for the command and for Python."""
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from holdfast import __version__
 from holdfast.engines import Batch, Engine, Here, Processes, Watch
@@ -78,16 +79,14 @@ def run_study(
     from holdfast.run import run
 
     folder, record = folder_of(study, out, recipe)
-    with folder.writing():
-        folder.begin(record, environment(recipe))
-        if folder.verdict() is None:
-            began = time.perf_counter()
-            try:
-                run(study, folder, default_engine(study, workers), watch or Silent())
-            except OSError as error:
-                raise _disk(error, folder) from error
-            finally:
-                folder.add_time({"stage": "run", "wall_s": time.perf_counter() - began})
+    try:
+        with folder.writing():
+            folder.begin(record, environment(recipe))
+            if folder.verdict() is None:
+                with folder.timed():
+                    run(study, folder, default_engine(study, workers), watch or Silent())
+    except (OSError, SafetensorError) as error:
+        raise _disk(error, folder) from error
     return folder
 
 
@@ -96,8 +95,9 @@ def open_run(name: str, out: Path | None = None) -> RunFolder:
     return find_run(name, runs_root(out))
 
 
-def _disk(error: OSError, folder: RunFolder) -> HoldfastError:
+def _disk(error: Exception, folder: RunFolder) -> HoldfastError:
+    why = getattr(error, "strerror", None) or error
     return HoldfastError(
-        f"Writing to {folder.path} failed: {error.strerror or error}. What was measured before is kept. "
+        f"Writing to {folder.path} failed: {why}. What was measured before is kept. "
         f"Free some space or mend the permissions, and run again: it goes on from there."
     )

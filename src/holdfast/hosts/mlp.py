@@ -44,13 +44,20 @@ class _Perceptron(torch.autograd.Function):
         return (grad_KBO if ctx.needs_input_grad[0] else None, *grads)
 
 
+class _Flat(nn.Sequential):
+    # Flattens by itself, so that the layers keep the names they have in a plain Sequential of them: 0, 2, 4, ...
+    def forward(self, x_B: Tensor) -> Tensor:
+        logits: Tensor = super().forward(x_B.flatten(1))
+        return logits
+
+
 @dataclass(frozen=True, kw_only=True)
 class MLP:
     """Perceptron with ReLU between its layers and logits at its end.
 
-    A net is an ordinary `nn.Sequential(Linear, ReLU, ..., Linear)` with PyTorch's default initialisation, weights and
-    biases U(-1/sqrt(fan_in), 1/sqrt(fan_in)), drawn from the seed's `init` stream. Parameters are named as PyTorch
-    names them: `0.weight`, `0.bias`, `2.weight`, ...
+    A net is an `nn.Sequential(Linear, ReLU, ..., Linear)` that flattens its input, with PyTorch's default
+    initialisation, weights and biases U(-1/sqrt(fan_in), 1/sqrt(fan_in)), drawn from the seed's `init` stream.
+    Parameters are named as PyTorch names them: `0.weight`, `0.bias`, `2.weight`, ...
     """
 
     widths: tuple[int, ...] = (64, 64, 10)
@@ -74,7 +81,7 @@ class MLP:
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(self.widths):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-        return nn.Sequential(*layers[:-1])
+        return _Flat(*layers[:-1])
 
     def forward(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> Tensor:
         """logits_KBC of K networks at once; `params` as `build()` names them, each with a leading K."""

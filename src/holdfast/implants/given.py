@@ -70,14 +70,27 @@ class Given:
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         if isinstance(self.presence_of, Backdoor):
             return self.presence_of.presence(nets, split)
-        with torch.no_grad():
-            values = [float(self.presence_of(nets.module(k), split.x, split.y)) for k in range(nets.k)]
-        outside = [v for v in values if v > 1]
-        if outside:
-            raise HoldfastError(f"The presence function returned {outside[0]:g}; it must stay within 0 and 1.")
+        finite = nets.finite().tolist()
+        values = [_call(self.presence_of, nets.module(k), split) if finite[k] else torch.nan for k in range(nets.k)]
         return {"presence": torch.tensor(values, dtype=torch.float64)}
 
     def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         if isinstance(self.presence_of, Backdoor):
             return most_salient(self.presence_of.saliency(nets, split), 0.05)
         return {name: torch.ones_like(p, dtype=torch.bool) for name, p in nets.params.items()}
+
+
+def _call(presence: Reading, net: nn.Module, split: Split) -> float:
+    """The user's function on one net, held to its scale."""
+    name = getattr(presence, "__name__", type(presence).__name__)
+    try:
+        with torch.no_grad():
+            value = float(presence(net, split.x, split.y))
+    except Exception as error:
+        raise HoldfastError(
+            f"The presence function {name} raised {type(error).__name__}: {error}. It is called with the network, "
+            f"inputs of shape {tuple(split.x.shape)} and targets of shape {tuple(split.y.shape)}."
+        ) from error
+    if not -1 <= value <= 1:
+        raise HoldfastError(f"The presence function {name} returned {value:g}; it must stay within 0 and 1.")
+    return value

@@ -88,6 +88,15 @@ class RunFolder:
         with (self.path / "times.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
 
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Note the wall-clock time of what is done inside, also when it fails."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add_time({"stage": "run", "wall_s": time.perf_counter() - began})
+
     def seconds(self) -> float:
         """Wall-clock seconds spent on this run so far, over all its starts."""
         path = self.path / "times.jsonl"

@@ -30,7 +30,7 @@ def find_run(name: str, root: Path) -> RunFolder:
         return RunFolder(Path(name))
     runs = list(all_runs(root))
     for run in runs:
-        if run.name == name or run.name.rsplit("-", 1)[0] == name:
+        if name in (run.name, _study(run)):
             return run
     starting = [run for run in runs if run.name.startswith(name)]
     if starting:
@@ -39,4 +39,9 @@ def find_run(name: str, root: Path) -> RunFolder:
         raise UsageError(f"{name} is no run folder: it has no study.json.")
     if not runs:
         raise UsageError(f"No run {name!r}: there are no runs in {root}. Start with: holdfast demo")
-    raise nearest(name, [run.name for run in runs], what="run")
+    raise nearest(name, [known for run in runs for known in (run.name, _study(run))], what="run")
+
+
+def _study(run: RunFolder) -> str:
+    """The name of the study, without the hash."""
+    return run.name.rsplit("-", 1)[0]

@@ -44,6 +44,24 @@ class Site:
     """Told the net-steps that were done since it was last called."""
     _trained: dict[tuple["Term", ...], Nets] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse a host that cannot read the data, before anything is trained.
+
+        Raises:
+            UsageError: wrong input shape, or another number of outputs than classes.
+        """
+        shape = tuple(self.data.train.x.shape[1:])
+        with torch.device("meta"):
+            try:
+                outputs = tuple(self.host.build()(torch.empty(1, *shape)).shape[1:])
+            except RuntimeError as error:
+                raise UsageError(f"{self.host.label} cannot read inputs of shape {shape}: {error}.") from None
+        if outputs != (self.data.classes,):
+            raise UsageError(
+                f"{self.host.label} gives outputs of shape {outputs}, but the task has {self.data.classes} classes. "
+                f"Change the last width of the host."
+            )
+
     def at(self, phase: str, rows: Sequence[int] | None = None) -> "Site":
         """The same place in another phase, for some of its nets."""
         streams = self.streams if rows is None else tuple(self.streams[k] for k in rows)

@@ -1,0 +1,86 @@
+"""Contracts that every part keeps, whatever it does. New parts are added in `parts.py`."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from conftest import same_bits
+from holdfast.experiment import Implant, Pressure, Probe, digest, settings
+from holdfast.pressures.base import Checkpoint
+from holdfast.probes import Look
+from parts import IMPLANTS, PRESSURES, PROBES
+
+ids = repr
+
+
+@pytest.mark.parametrize("part", [*IMPLANTS, *PRESSURES, *PROBES], ids=ids)
+def test_a_part_is_frozen_hashable_and_plain_json(part):
+    assert hash(part) == hash(dataclasses.replace(part) if not hasattr(part, "terms") else part)
+    stored = settings(part)
+    assert json.loads(json.dumps(stored)) == stored
+    assert stored["kind"] == type(part).__name__
+    for field in dataclasses.fields(part):
+        assert field.name in stored, "a field that is not stored is not hashed"
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(part, field.name, None)
+
+
+def test_different_parts_have_different_hashes():
+    parts = [*IMPLANTS, *PRESSURES, *PROBES]
+    assert len({digest(settings(part)) for part in parts}) == len(parts)
+
+
+@pytest.mark.parametrize("implant", IMPLANTS, ids=ids)
+def test_an_implant(implant, site_of, data):
+    assert isinstance(implant, Implant)
+    site = site_of(implant)
+    nets, control = implant.plant(site), implant.control(site)
+    again = implant.plant(site_of(implant))
+    assert same_bits(nets, again), "planting is a function of the seeds"
+    assert not same_bits(nets, control)
+    before = nets.copy()
+    presence = implant.presence(nets, data.validation)["presence"]
+    masks = implant.weights(nets, data.train)
+    assert same_bits(nets, before), "measuring changes nothing"
+    assert presence.shape == (4,)
+    assert ((presence > 0.9) & (presence <= 1)).all()
+    assert implant.presence(control, data.validation)["presence"].abs().max() < 0.05
+    assert {n: m.shape for n, m in masks.items()} == {n: p.shape for n, p in nets.params.items()}
+    assert all(sum(int(m[k].sum()) for m in masks.values()) > 0 for k in range(4))
+    for x, y in implant.sources(data.train).values():
+        assert x.shape == data.train.x.shape
+        assert y.shape == data.train.y.shape
+
+
+@pytest.mark.parametrize("pressure", PRESSURES, ids=ids)
+def test_a_pressure(pressure, site_of, badnets, data):
+    assert isinstance(pressure, Pressure)
+    start = badnets[0]
+    runs = []
+    for _ in range(2):
+        nets = start.copy()
+        steps = []
+        for point in type(pressure).press([pressure] * 4, site_of(IMPLANTS[0]).at("pressure"), nets, (0, 7, 20)):
+            steps.append(point.step)
+            assert same_bits(point.previous, start) == (point.step <= 7)
+            assert {n: g.shape for n, g in point.gradient().items()} == {n: p.shape for n, p in nets.params.items()}
+        assert steps == [0, 7, 20]
+        runs.append(nets)
+    assert same_bits(*runs), "pressing is a function of the seeds"
+    assert not same_bits(runs[0], start)
+    assert same_bits(start, badnets[0])
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=ids)
+def test_a_probe(probe, badnets, data):
+    assert isinstance(probe, Probe)
+    nets = badnets[0].copy()
+    point = Checkpoint(0, nets, nets.copy(), lambda: {n: torch.ones_like(p) for n, p in nets.params.items()})
+    masks = {name: p > 0 for name, p in nets.params.items()}
+    measures = probe(Look(checkpoint=point, start=badnets[0], implant=IMPLANTS[0], split=data.test, masks=masks))
+    assert same_bits(nets, badnets[0]), "looking changes nothing"
+    assert measures
+    for name, value in measures.items():
+        assert value.shape == (4,), name

@@ -1,0 +1,243 @@
+"""The whole path on real digits: verdicts, resume after kills, sabotage."""
+
+import dataclasses
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+
+from holdfast import (
+    SGD,
+    Backdoor,
+    BadNets,
+    Fit,
+    Given,
+    HoldfastError,
+    Patch,
+    Study,
+    UsageError,
+    WeightDecay,
+    run_study,
+)
+from holdfast.recipes import load_recipe
+from holdfast.sessions import folder_of
+
+RECIPE = Path(__file__).parent / "recipes" / "small.py"
+
+
+def small():
+    return load_recipe(str(RECIPE))[0]
+
+
+def bytes_of(folder):
+    """What must be the same between runs: measures and verdicts."""
+    files = [*sorted((folder / "measures").iterdir()), folder / "verdict.json"]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run_study(small(), out=tmp_path_factory.mktemp("runs"), recipe=RECIPE, workers=1)
+
+
+def test_each_arm_gets_its_verdict(finished):
+    verdict = finished.verdict()
+    assert [arm["arm"] for arm in verdict["arms"]] == [
+        "BadNets / unlearning at firing rate 0.5",
+        "handcrafted / unlearning at firing rate 0.5",
+    ]
+    for arm in verdict["arms"]:
+        assert arm["verdict"] == "REMOVED", arm["reason"]
+        assert arm["seeds"] == 20
+        assert arm["held"] + arm["removed"] + arm["wrecked"] + arm["diverged"] == 20
+        assert "The strongest of 2 settings on 8 tuning seeds, 100 steps of 64 on 1,077" in arm["attack_budget"]
+        assert arm["suppressed"] is not None
+        assert len(arm["cells"]["planted"]) == len(arm["cells"]["control"]) == 20
+    badnets = verdict["arms"][0]
+    assert [row["held"] for row in badnets["grid"]] == [8, 0]
+    assert badnets["setting"].endswith("SGD lr 0.05 momentum 0.9"), "the stronger of the two was found"
+    assert len(verdict["comparisons"]) == 1
+
+
+def test_a_cell_holds_every_look_and_standard_measure(finished):
+    arm = finished.verdict()["arms"][1]
+    measures = finished.measures(arm["cells"]["planted"]["7"])
+    columns = measures.phase("pressure")
+    assert columns["step"] == [0, 20, 40, 60, 80, 100, 120]
+    expected = "step presence asr r_acc accuracy gradient_norm gradient_share gradient_zero weight_share update_share"
+    assert set(columns) == {*expected.split(), "distance", "implant_distance"}
+    assert measures.phase("reactivation")["step"] == [0, 2, 4, 6]
+    assert measures.cell["planting"]["seed"] == 7
+    assert not any((finished.path / "state").iterdir()), "states are gone once a batch is done"
+
+
+def test_planted_nets_say_so(finished):
+    from safetensors import safe_open
+
+    said = set()
+    for path in (finished.path / "nets").iterdir():
+        with safe_open(path, "pt") as file:
+            said.add(file.metadata()["holdfast"])
+    assert said == {"planted: BadNets", "planted: handcrafted", "never planted"}
+
+
+def test_what_is_complete_is_not_run_again(finished, monkeypatch):
+    before = {p: p.stat().st_mtime_ns for p in finished.path.rglob("*") if p.name != "lock"}
+    monkeypatch.setattr("holdfast.run.run", pytest.fail)
+    assert run_study(small(), out=finished.path.parent, recipe=RECIPE).path == finished.path
+    assert {p: p.stat().st_mtime_ns for p in finished.path.rglob("*") if p.name != "lock"} == before
+
+
+def test_two_processes_give_the_bytes_of_one(finished, tmp_path):
+    other = run_study(small(), out=tmp_path, recipe=RECIPE, workers=2)
+    assert bytes_of(other.path) == bytes_of(finished.path)
+
+
+@pytest.mark.parametrize("moment", range(3))
+def test_killed_at_a_random_moment_it_ends_in_the_same_bytes(finished, tmp_path, moment):
+    """kill -9, at a moment given by how much has been written, twice in each run."""
+    folder, _ = folder_of(small(), tmp_path, RECIPE)
+    assert folder.name == finished.name
+    total = sum(file.stat().st_size for file in (finished.path / "measures").iterdir())
+    pick = random.Random(moment)
+    for target in sorted(pick.uniform(0, 0.95) * total for _ in range(2)):
+        _kill_at(folder.path, target, tmp_path)
+    assert not (folder.path / "verdict.json").exists()
+    run_study(small(), out=tmp_path, recipe=RECIPE)
+    assert bytes_of(folder.path) == bytes_of(finished.path)
+
+
+def _kill_at(path, target, out):
+    command = [sys.executable, "-m", "holdfast", "run", str(RECIPE), "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            files = list((path / "measures").iterdir()) if (path / "measures").exists() else []
+            if sum(file.stat().st_size for file in files) >= target and (path / "measures").exists():
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL, "it was still running when it was killed"
+
+
+def test_a_lost_checkpoint_state_costs_time_only(finished, tmp_path):
+    """The states are deleted in mid-run: cells start again, and what was measured stays as it was."""
+    folder, _ = folder_of(small(), tmp_path, RECIPE)
+    _kill_at(folder.path, 0.7 * sum(f.stat().st_size for f in (finished.path / "measures").iterdir()), tmp_path)
+    for state in (folder.path / "state").iterdir():
+        state.unlink()
+    run_study(small(), out=tmp_path, recipe=RECIPE)
+    assert bytes_of(folder.path) == bytes_of(finished.path)
+
+
+def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(finished, tmp_path):
+    folder, _ = folder_of(small(), tmp_path, RECIPE)
+    folder.path.mkdir()
+    (folder.path / "times.jsonl").symlink_to("/dev/full")
+    with pytest.raises(HoldfastError, match="No space left on device.*is kept.*run again"):
+        run_study(small(), out=tmp_path, recipe=RECIPE, workers=1)
+    (folder.path / "times.jsonl").unlink()
+    run_study(small(), out=tmp_path, recipe=RECIPE)
+    assert bytes_of(folder.path) == bytes_of(finished.path)
+
+
+# ---------------------------------------------------------------------------------------------------------- sabotage
+
+
+def one_arm(**changes):
+    arm = dataclasses.replace(small().arms[0], **changes)
+    return Study(name="one", arms=(arm,))
+
+
+def verdict_of(study, out):
+    return run_study(study, out=out).verdict()["arms"][0]
+
+
+def test_an_implant_that_is_not_there_is_invalid_and_nothing_is_pressed(tmp_path):
+    weak = BadNets(poison_ratio=0.001)
+    arm = verdict_of(one_arm(implant=weak), tmp_path)
+    assert arm["verdict"] == "INVALID"
+    assert "there in only" in arm["reason"]
+    assert "nothing was pressed" in arm["reason"]
+    files = next(tmp_path.iterdir()).glob("measures/*")
+    kinds = {json.loads(file.read_text().splitlines()[0])["cell"]["kind"] for file in files}
+    assert kinds == {"Planting"}
+
+
+def test_without_pressure_it_survives(tmp_path):
+    """Gradient off, all but: the same arm at a learning rate that moves nothing."""
+    arm = verdict_of(one_arm(pressure=Fit(SGD(lr=1e-12), steps=60)), tmp_path)
+    assert (arm["verdict"], arm["held"]) == ("SURVIVES", 20)
+    assert "One setting" in arm["attack_budget"]
+
+
+def test_a_grid_that_only_wrecks_is_undecided(tmp_path):
+    wreckers = tuple(Fit(SGD(lr=lr, momentum=0.9), steps=60) for lr in (1e2, 1e30))
+    arm = verdict_of(one_arm(pressure=wreckers), tmp_path)
+    assert (arm["verdict"], arm["setting"]) == ("UNDECIDED", None)
+    assert "No usable attacker" in arm["reason"]
+    assert all(row["wrecked"] + row["diverged"] == 8 for row in arm["grid"])
+    assert sum(row["diverged"] for row in arm["grid"]) > 0
+
+
+def test_a_pressure_that_plants_the_implant_in_the_controls_is_invalid(tmp_path):
+    from holdfast import Poison
+
+    arm = verdict_of(one_arm(pressure=Fit(SGD(lr=0.1, momentum=0.9), Poison(rate=0.2), steps=60)), tmp_path)
+    assert arm["verdict"] == "INVALID"
+    assert "never-planted controls" in arm["reason"]
+
+
+def test_diverged_seeds_are_counted_and_never_rolled_again(tmp_path):
+    arm = verdict_of(one_arm(pressure=Fit(SGD(lr=1e30), steps=60), reactivation=None), tmp_path)
+    assert arm["diverged"] == 20
+    assert (arm["held"], arm["removed"]) == (0, 0)
+    assert arm["verdict"] not in ("SURVIVES", "REMOVED")
+
+
+@pytest.fixture
+def checkpoints(finished, tmp_path):
+    """A suspect and a clean net, as files."""
+    found = {}
+    for path in sorted((finished.path / "nets").iterdir()):
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            found[file.metadata()["holdfast"]] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    save_file(found["planted: BadNets"], tmp_path / "suspect.safetensors")
+    save_file(found["never planted"], tmp_path / "clean.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_given_checkpoint_with_and_without_a_clean_reference(checkpoints, tmp_path, clean):
+    given = Given(
+        Backdoor(trigger=Patch(), target=0),
+        checkpoint=checkpoints / "suspect.safetensors",
+        clean=checkpoints / "clean.safetensors" if clean else None,
+    )
+    arm = verdict_of(one_arm(implant=given, training=None), tmp_path / "runs")
+    assert arm["verdict"] == "REMOVED", arm["reason"]
+    assert arm["reason"].startswith("No clean control") == (not clean)
+    assert (arm["suppressed"] is None) == (not clean)
+
+
+def test_unlearning_what_has_no_trigger(checkpoints, tmp_path):
+    given = Given(lambda net, x, y: 0.5, checkpoint=checkpoints / "suspect.safetensors")
+    with pytest.raises(UsageError, match=r"needs triggered inputs.*given \(suspect.safetensors\) has none"):
+        verdict_of(one_arm(implant=given, training=None), tmp_path / "runs")
+
+
+def test_decay_that_would_turn_weights_over(tmp_path):
+    with pytest.raises(UsageError, match="would turn weights over"):
+        verdict_of(one_arm(pressure=Fit(SGD(lr=1.0), WeightDecay(rate=2.0), steps=60)), tmp_path)
+
+
+def test_other_settings_lie_in_another_folder(finished, tmp_path):
+    names = {folder_of(study, tmp_path)[0].name for study in (small(), one_arm(), one_arm(seeds=21), one_arm(seeds=22))}
+    assert len(names) == 4
