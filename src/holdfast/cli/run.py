@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from holdfast.cli.show import answer, print_verdict
+from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.experiment import Study
@@ -35,6 +36,8 @@ class Running:
         from holdfast.report import write_report
         from holdfast.sessions import folder_of, run_study
 
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers must be 1 or more; got {self.workers}.")
         if self.seeds is not None:
             study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
         folder, _ = folder_of(study, self.out, recipe)

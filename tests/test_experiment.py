@@ -1,0 +1,91 @@
+"""Arms, cells and settings."""
+
+import dataclasses
+
+import pytest
+
+from holdfast import MLP, SGD, Adam, BadNets, Digits, Experiment, Fit, Handcrafted, Study, UsageError, attackers
+from holdfast.experiment import TUNING_SEED, settings
+
+ARM = Experiment(
+    host=MLP(), task=Digits(), implant=BadNets(), training=Fit(Adam(lr=0.01), steps=10), pressure=attackers(steps=1000)
+)
+STUDY = Study(name="s", arms=(ARM, dataclasses.replace(ARM, implant=Handcrafted())))
+
+
+def test_looks_run_to_the_budget_and_one_beyond():
+    assert ARM.looks == (*range(0, 1001, 50), 1050)
+    uneven = dataclasses.replace(ARM, pressure=Fit(SGD(lr=1.0), steps=7), checkpoints=3)
+    assert uneven.looks == (0, 2, 5, 7, 9)
+
+
+def test_the_cells_of_a_study():
+    planted = STUDY.plantings()
+    assert len(planted) == len(set(planted)) == 2 * 2 * (32 + 8)
+    tunings = STUDY.tunings(STUDY.arms)
+    assert len(tunings) == 2 * 10 * 8
+    assert {cell.planting.seed for cell in tunings} == set(range(TUNING_SEED, TUNING_SEED + 8))
+    assert {cell.split for cell in tunings} == {"validation"}, "choices never see test data"
+    judged = STUDY.judged({Study.arm_name(arm): arm.grid[3] for arm in STUDY.arms})
+    assert len(judged) == 2 * 2 * 32
+    assert {cell.split for cell in judged} == {"test"}
+    assert {cell.planting.seed for cell in judged} == set(range(32)), "judged seeds are fresh"
+
+
+def test_no_setting_no_judged_cells():
+    names = [Study.arm_name(arm) for arm in STUDY.arms]
+    assert STUDY.judged({names[0]: None}) == []
+
+
+def test_a_comparison_adds_the_other_arm_under_the_references_setting():
+    names = [Study.arm_name(arm) for arm in STUDY.arms]
+    both = dataclasses.replace(STUDY, compare=((names[0], names[1]),))
+    chosen = {names[0]: ARM.grid[0], names[1]: ARM.grid[1]}
+    extra = set(both.judged(chosen)) - set(STUDY.judged(chosen))
+    assert len(extra) == 32
+    assert {cell.pressure for cell in extra} == {ARM.grid[0]}
+    assert {cell.planting.implant for cell in extra} == {Handcrafted()}
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"pressure": ()}, "at least one pressure"),
+        ({"seeds": 1}, "at least 2 seeds"),
+        ({"tuning_seeds": 7}, "8 tuning seeds; got 7"),
+        ({"pressure": (Fit(SGD(lr=1.0), steps=5), Fit(SGD(lr=2.0), steps=6))}, "same number of steps"),
+        (
+            {"pressure": (Fit(SGD(lr=1.0), steps=50), Fit(SGD(lr=1.0), steps=50))},
+            "Two settings of the grid are the same",
+        ),
+        ({"checkpoints": 0}, "between 1 and the 1000 steps; got 0"),
+        ({"checkpoints": 1001}, "between 1 and the 1000 steps"),
+    ],
+)
+def test_impossible_arms(change, match):
+    with pytest.raises(UsageError, match=match):
+        dataclasses.replace(ARM, **change)
+
+
+def test_impossible_studies():
+    with pytest.raises(UsageError, match="has no arms"):
+        Study(name="s", arms=())
+    with pytest.raises(UsageError, match="Two arms are called 'BadNets / fine-tuning'"):
+        Study(name="s", arms=(ARM, ARM))
+    with pytest.raises(
+        UsageError, match="Unknown arm 'BadNets / fine-tunning'. Perhaps you meant 'BadNets / fine-tuning'"
+    ):
+        Study(name="s", arms=(ARM,), compare=(("BadNets / fine-tunning", "BadNets / fine-tuning"),))
+
+
+def test_a_file_is_stored_by_its_content(tmp_path):
+    file = tmp_path / "net.safetensors"
+    file.write_bytes(b"abc")
+    import hashlib
+
+    assert settings(file) == {"file": "net.safetensors", "sha256": hashlib.sha256(b"abc").hexdigest()}
+
+
+def test_what_cannot_be_stored_is_refused():
+    with pytest.raises(UsageError, match="cannot be stored as a setting"):
+        settings({1, 2})
