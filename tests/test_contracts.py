@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from conftest import same_bits
-from holdfast.experiment import Implant, Pressure, Probe, digest, settings
+from holdfast.parts import Implant, Pressure, Probe
 from holdfast.pressures.base import Checkpoint
 from holdfast.probes import Look
+from holdfast.settings import digest, settings
 from parts import IMPLANTS, PRESSURES, PROBES
 
 ids = repr

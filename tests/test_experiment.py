@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from holdfast import MLP, SGD, Adam, BadNets, Digits, Experiment, Fit, Handcrafted, Study, UsageError, attackers
-from holdfast.experiment import TUNING_SEED, settings
+from holdfast.experiment import TUNING_SEED
+from holdfast.settings import settings
 
 ARM = Experiment(
     host=MLP(), task=Digits(), implant=BadNets(), training=Fit(Adam(lr=0.01), steps=10), pressure=attackers(steps=1000)

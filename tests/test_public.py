@@ -8,9 +8,29 @@ import pytest
 import holdfast
 
 PUBLIC = {
-    "Adam", "Backdoor", "BadNets", "DamagedRun", "Digits", "Experiment", "Fit", "Given",
-    "Handcrafted", "HoldfastError", "MLP", "Patch", "Poison", "SGD", "Sign", "Study",
-    "Unlearn", "UsageError", "WeightDecay", "attackers", "open_run", "recipe", "run_study",
+    "Adam",
+    "Backdoor",
+    "BadNets",
+    "DamagedRun",
+    "Digits",
+    "Experiment",
+    "Fit",
+    "Given",
+    "Handcrafted",
+    "HoldfastError",
+    "MLP",
+    "Patch",
+    "Poison",
+    "SGD",
+    "Sign",
+    "Study",
+    "Unlearn",
+    "UsageError",
+    "WeightDecay",
+    "attackers",
+    "open_run",
+    "recipe",
+    "run_study",
 }
 
 

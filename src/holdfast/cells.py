@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from holdfast.experiment import Cell, Planting, Pressing, settings
+from holdfast.experiment import Cell, Planting, Pressing
 from holdfast.probes import STANDARD, Accuracy, Look, Presence
+from holdfast.settings import settings
 from holdfast.store import Recorder, RunFolder
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets

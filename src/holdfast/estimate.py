@@ -4,7 +4,8 @@ import time
 from dataclasses import dataclass
 
 from holdfast.engines.base import LARGEST_BATCH, one_thread
-from holdfast.experiment import Cell, Experiment, Pressing, Probe, Study
+from holdfast.experiment import Cell, Experiment, Pressing, Study
+from holdfast.parts import Probe
 
 STEPS = 12
 """Steps that are timed."""

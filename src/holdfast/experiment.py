@@ -1,117 +1,21 @@
-"""What a study is made of: its parts' protocols, arms, and the cells that get stored. Imports no torch.
+"""What a study is made of: arms, and the cells that get stored. Imports no torch.
 
 Study -> arms (Experiment) -> cells (Planting, Pressing), one net each
 """
 
-import dataclasses
-import hashlib
-import json
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, nearest
+from holdfast.parts import Host, Implant, Pressure, Probe, Task
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from holdfast.pressures.base import Checkpoint
     from holdfast.pressures.fit import Fit
-    from holdfast.probes.base import Look
-    from holdfast.tasks.base import Data, Split
-    from holdfast.training.nets import Nets
-    from holdfast.training.site import Site
 
 SCHEMA = 1
 """Number of the layout of a run folder. A run made by a newer one is refused with a sentence."""
-
-# ------------------------------------------------------------------------------------------------------------ parts
-
-
-@runtime_checkable
-class Host(Protocol):
-    """A network's architecture. A host may also have `forward(params, x_KB...)`, its batched forward pass."""
-
-    @property
-    def label(self) -> str: ...
-
-    def build(self) -> "nn.Module":
-        """One network, initialised from PyTorch's global generator."""
-
-
-@runtime_checkable
-class Task(Protocol):
-    """Data with a loss."""
-
-    @property
-    def label(self) -> str: ...
-
-    def load(self) -> "Data":
-        """Training, validation and test data, always the same."""
-
-
-@runtime_checkable
-class Implant(Protocol):
-    """The computation that is planted."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def costs_at_most(self) -> float | None:
-        """Percentage points of clean accuracy that planting may cost; None where the implant makes no such promise."""
-
-    @property
-    def has_control(self) -> bool:
-        """Whether a never-planted net can be made."""
-
-    def plant(self, site: "Site") -> "Nets":
-        """The nets with the implant in them, one for each seed of the site."""
-
-    def control(self, site: "Site") -> "Nets":
-        """The same nets as they would be had nothing been planted."""
-
-    def sources(self, split: "Split") -> Mapping[str, tuple["Tensor", "Tensor"]]:
-        """Other versions of the same examples, by name, that pressures may mix in: `triggered`, `poisoned`."""
-
-    def presence(self, nets: "Nets", split: "Split") -> Mapping[str, "Tensor"]:
-        """Measures by name, each with one entry a net; `presence` (0 nothing, 1 perfect) is one of them."""
-
-    def weights(self, nets: "Nets", split: "Split") -> Mapping[str, "Tensor"]:
-        """Which weights carry the implant: boolean masks in the nets' shapes."""
-
-
-@runtime_checkable
-class Pressure(Protocol):
-    """What training does to a net."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def steps(self) -> int:
-        """The dose: optimiser steps."""
-
-    def batch_key(self) -> Hashable:
-        """Pressures with equal keys can act on one batch of nets together."""
-
-    @classmethod
-    def press(cls, each: Sequence[Self], site: "Site", nets: "Nets", looks: Sequence[int]) -> Iterator["Checkpoint"]:
-        """Train nets[k] under each[k], and stop at every step of `looks`."""
-
-
-@runtime_checkable
-class Probe(Protocol):
-    """One measurement at a checkpoint."""
-
-    def __call__(self, look: "Look") -> Mapping[str, "Tensor"]:
-        """Measures by name, each with one entry a net."""
-
-
-# ------------------------------------------------------------------------------------------------------------ cells
-
 
 TUNING_SEED = 1_000_000
 """Tuning seeds are numbered from here, so they never meet a judged one."""
@@ -181,8 +85,6 @@ class Pressing:
 
 
 Cell = Planting | Pressing
-
-# ------------------------------------------------------------------------------------------------------------- arms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,8 +232,6 @@ class Study:
         Raises:
             UsageError: no such arm; the nearest one is named.
         """
-        from holdfast.errors import nearest
-
         if name not in self.named:
             raise nearest(name, self.named, what="arm")
         return self.named[name]
@@ -383,34 +283,3 @@ class Study:
             if setting is not None and other in chosen:
                 cells += self.pressing(self.arm(other), setting, planted=True)
         return cells
-
-
-# ------------------------------------------------------------------------------------------- settings as plain JSON
-
-
-def settings(part: Any) -> Any:
-    """A part as plain JSON: every field, and the class it is of (`kind`). What is stored, shown and hashed.
-
-    Functions are stored by name (the digest of the code tells versions apart), files by name and SHA-256.
-    """
-    if dataclasses.is_dataclass(part) and not isinstance(part, type):
-        fields = {f.name: settings(getattr(part, f.name)) for f in dataclasses.fields(part)}
-        label = getattr(part, "label", None)
-        return {"kind": type(part).__name__, **fields, **({"label": label} if isinstance(label, str) else {})}
-    if isinstance(part, Path):
-        return {"file": part.name, "sha256": hashlib.sha256(part.read_bytes()).hexdigest()}
-    if isinstance(part, Mapping):
-        return {str(k): settings(v) for k, v in part.items()}
-    if isinstance(part, list | tuple | range):
-        return [settings(v) for v in part]
-    if part is None or isinstance(part, bool | int | float | str):
-        return part
-    if callable(part):
-        return f"{part.__module__}:{part.__qualname__}"
-    raise UsageError(f"{part!r} cannot be stored as a setting: use a dataclass, a function, a path or a plain value.")
-
-
-def digest(value: Any, *, length: int = 16) -> str:
-    """SHA-256 of a JSON value in canonical form, in hex."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:length]

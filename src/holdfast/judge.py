@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.experiment import SCHEMA, Cell, Experiment, Planting, Pressing, Pressure, Study
+from holdfast.experiment import SCHEMA, Cell, Experiment, Planting, Pressing, Study
+from holdfast.parts import Pressure
 from holdfast.stats import (
     ArmVerdict,
     Choice,

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from holdfast import __version__
 from holdfast.engines import Batch, Engine, Here, Processes, Watch
 from holdfast.errors import HoldfastError
-from holdfast.experiment import SCHEMA, Study, digest, settings
+from holdfast.experiment import SCHEMA, Study
+from holdfast.settings import digest, settings
 from holdfast.store import RunFolder, find_run, runs_root
 from holdfast.store.code import library_digest, user_digest
 from holdfast.store.environment import environment

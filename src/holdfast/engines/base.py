@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from holdfast.experiment import Cell, digest
+from holdfast.experiment import Cell
+from holdfast.settings import digest
 from holdfast.store import RunFolder
 
 LARGEST_BATCH = 64

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from holdfast.experiment import Implant
+from holdfast.parts import Implant
 from holdfast.pressures.base import Checkpoint
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets

@@ -12,7 +12,7 @@ ROOMS = ("hosts", "tasks", "implants", "pressures", "training", "probes")
 def library_digest() -> str:
     """SHA-256 over the modules that `run` imports to plant, press and measure (not the command, store or report)."""
     package = Path(__file__).parent.parent
-    files = [package / name for name in ("run.py", "cells.py", "experiment.py")]
+    files = [package / name for name in ("run.py", "cells.py", "experiment.py", "parts.py", "settings.py")]
     files += [path for room in ROOMS for path in sorted((package / room).rglob("*.py"))]
     return _digest(files, package)
 

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import DamagedRun, HoldfastError
-from holdfast.experiment import SCHEMA, Cell, digest, settings
+from holdfast.experiment import SCHEMA, Cell
+from holdfast.settings import digest, settings
 from holdfast.store.measures import Measures, Recorder, read
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from holdfast.errors import UsageError, nearest
-from holdfast.experiment import Host
+from holdfast.parts import Host
 
 Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 """(params with a leading K, x_KB...) -> logits_KBC"""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.experiment import Host
+from holdfast.parts import Host
 from holdfast.training.backends import forward_of
 from holdfast.training.streams import Streams
 

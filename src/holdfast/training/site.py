@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from holdfast.errors import HoldfastError, UsageError
-from holdfast.experiment import Host, Implant
+from holdfast.parts import Host, Implant
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
 from holdfast.training.slot import Slot

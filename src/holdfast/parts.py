@@ -1,0 +1,93 @@
+"""What hosts, tasks, implants, pressures and probes must offer. Structural: nothing is subclassed. Imports no torch."""
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from holdfast.pressures.base import Checkpoint
+    from holdfast.probes.base import Look
+    from holdfast.tasks.base import Data, Split
+    from holdfast.training.nets import Nets
+    from holdfast.training.site import Site
+
+
+@runtime_checkable
+class Host(Protocol):
+    """A network's architecture. A host may also have `forward(params, x_KB...)`, its batched forward pass."""
+
+    @property
+    def label(self) -> str: ...
+
+    def build(self) -> "nn.Module":
+        """One network, initialised from PyTorch's global generator."""
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Data with a loss."""
+
+    @property
+    def label(self) -> str: ...
+
+    def load(self) -> "Data":
+        """Training, validation and test data, always the same."""
+
+
+@runtime_checkable
+class Implant(Protocol):
+    """The computation that is planted."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def costs_at_most(self) -> float | None:
+        """Percentage points of clean accuracy that planting may cost; None where the implant makes no such promise."""
+
+    @property
+    def has_control(self) -> bool:
+        """Whether a never-planted net can be made."""
+
+    def plant(self, site: "Site") -> "Nets":
+        """The nets with the implant in them, one for each seed of the site."""
+
+    def control(self, site: "Site") -> "Nets":
+        """The same nets as they would be had nothing been planted."""
+
+    def sources(self, split: "Split") -> Mapping[str, tuple["Tensor", "Tensor"]]:
+        """Other versions of the same examples, by name, that pressures may mix in: `triggered`, `poisoned`."""
+
+    def presence(self, nets: "Nets", split: "Split") -> Mapping[str, "Tensor"]:
+        """Measures by name, each with one entry a net; `presence` (0 nothing, 1 perfect) is one of them."""
+
+    def weights(self, nets: "Nets", split: "Split") -> Mapping[str, "Tensor"]:
+        """Which weights carry the implant: boolean masks in the nets' shapes."""
+
+
+@runtime_checkable
+class Pressure(Protocol):
+    """What training does to a net."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def steps(self) -> int:
+        """The dose: optimiser steps."""
+
+    def batch_key(self) -> Hashable:
+        """Pressures with equal keys can act on one batch of nets together."""
+
+    @classmethod
+    def press(cls, each: Sequence[Self], site: "Site", nets: "Nets", looks: Sequence[int]) -> Iterator["Checkpoint"]:
+        """Train nets[k] under each[k], and stop at every step of `looks`."""
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """One measurement at a checkpoint."""
+
+    def __call__(self, look: "Look") -> Mapping[str, "Tensor"]:
+        """Measures by name, each with one entry a net."""
