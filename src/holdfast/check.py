@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from holdfast.engines.base import one_thread
 from holdfast.estimate import estimate
 from holdfast.experiment import Experiment, Study
-from holdfast.judge import moved
+from holdfast.judging import moved
 from holdfast.stats import control_limit, distinguishable, is_planted
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site

@@ -5,7 +5,7 @@ from typing import Any
 from holdfast.cells import plant, press
 from holdfast.engines.base import Engine, Kinds, Watch
 from holdfast.experiment import Planting, Pressing, Study
-from holdfast.judge import judge, strongest_attacker, well_planted
+from holdfast.judging import judge, strongest_attacker, well_planted
 from holdfast.store import RunFolder
 
 KINDS: Kinds = {Planting: plant, Pressing: press}

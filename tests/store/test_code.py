@@ -16,7 +16,7 @@ def test_every_room_that_decides_a_result_is_in_the_digest():
         "report",
         "cli",
         "errors",
-        "judge",
+        "judging",
         "sessions",
         "recipes",
         "estimate",

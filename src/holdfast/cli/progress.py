@@ -4,13 +4,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from holdfast.engines import Batch, Watch
+from holdfast.engines import Batch
 from holdfast.estimate import duration
 from holdfast.experiment import Pressing
 
@@ -32,6 +33,15 @@ class Progress:
         self.rows: dict[str, _Row] = {}
         self.began = time.monotonic()
         self._of: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was, also after an error."""
 
     def begin(self, stage: str, batches: Sequence[Batch]) -> None:
         self.stage, self.rows, self.began, self._of = stage, {}, time.monotonic(), {}
@@ -89,6 +99,9 @@ class LiveTable(Progress):
 
     def end(self) -> None:
         super().end()
+        self.close()
+
+    def close(self) -> None:
         self.live.stop()
 
     def draw(self) -> None:
@@ -123,6 +136,6 @@ class PlainLines(Progress):
             print(f"{self.stage}: {100 * done / total:.0f} %, {self.left()} left", file=sys.stderr, flush=True)
 
 
-def progress() -> Watch:
+def progress() -> Progress:
     """What fits standard error."""
     return LiveTable() if sys.stderr.isatty() else PlainLines()

@@ -47,7 +47,8 @@ class Running:
             workers = self.workers or len(os.sched_getaffinity(0))
             again = "Going on with" if (folder.path / "study.json").exists() else "Running"
             _tell(f"{again} {study.name}: {estimate(study, workers)}. Ctrl-C is safe: the same command goes on.")
-            run_study(study, out=self.out, recipe=recipe, workers=self.workers, watch=progress())
+            with progress() as watch:
+                run_study(study, out=self.out, recipe=recipe, workers=self.workers, watch=watch)
         report = folder.path / "report.html"
         if not report.exists():
             write_report(folder)

@@ -1,14 +1,18 @@
 """`holdfast show`."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from holdfast.errors import HoldfastError
 from holdfast.store import RunFolder, find_run, runs_root
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 COUNTS = ("seeds", "held", "removed", "wrecked", "diverged")
 KEYS = ("implant", "pressure", "setting", "verdict", *COUNTS, "interval", "level", "suppressed")
@@ -59,22 +63,43 @@ def answer(folder: RunFolder) -> dict[str, Any]:
 
 def print_verdict(folder: RunFolder) -> None:
     """The verdict table and what stands behind it."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     verdict = verdict_of(folder)
     console = Console(highlight=False)
     console.print(f"\n[bold]{_plain(verdict['question'])}[/]")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for heading in ("implant", "pressure", "verdict"):
-        table.add_column(heading, overflow="fold")
+    console.print(_table(verdict["arms"]))
+    for arm in verdict["arms"]:
+        setting = f" Setting: {arm['setting']}." if arm["setting"] else ""
+        console.print(f"[bold]{_plain(arm['arm'])}[/]: {_plain(arm['reason'] + setting)}")
+    for row in verdict["comparisons"]:
+        console.print(
+            f"[bold]{_plain(row['other'])}[/] against [bold]{_plain(row['reference'])}[/]: "
+            f"{row['verdict']}. {_plain(row['reason'])}"
+        )
+    for budget in dict.fromkeys(arm["attack_budget"] for arm in verdict["arms"]):
+        console.print(f"[bold]Attack budget[/]: {_plain(budget)}")
+    levels = sorted({arm["level"] for arm in verdict["arms"]})
+    console.print(
+        f"\n[dim]share: exact interval of the share removed for REMOVED, else of the share held, at "
+        f"{', '.join(f'{100 * level:g} %' for level in levels)}; lost: host wrecked or diverged; half-life in steps.[/]"
+    )
+    console.print(f"[dim]run  {folder.path}[/]", soft_wrap=True)
+
+
+def _table(arms: Sequence[Mapping[str, Any]]) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    # 80 columns must do: the widest verdict takes 20, the figures 34.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("arm")
+    table.add_column("verdict", no_wrap=True)
     for heading in ("held", "removed", "lost", "share", "half-life"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for arm in verdict["arms"]:
+    for arm in arms:
         table.add_row(
-            _plain(arm["implant"]),
-            _plain(arm["pressure"]),
+            _plain(arm["arm"]),
             f"[{STYLE.get(arm['verdict'], 'bold')}]{arm['label']}[/]",
             f"{arm['held']}/{arm['seeds']}",
             f"{arm['removed']}/{arm['seeds']}",
@@ -82,20 +107,7 @@ def print_verdict(folder: RunFolder) -> None:
             f"{arm['interval'][0]:.2f}-{arm['interval'][1]:.2f}",
             str(arm.get("half_life", "-")),
         )
-    console.print(table)
-    for arm in verdict["arms"]:
-        console.print(f"[bold]{_plain(arm['arm'])}[/]: {_plain(arm['reason'])} {_plain(arm['attack_budget'])}")
-    for row in verdict["comparisons"]:
-        console.print(
-            f"[bold]{_plain(row['other'])}[/] against [bold]{_plain(row['reference'])}[/]: "
-            f"{row['verdict']}. {_plain(row['reason'])}"
-        )
-    levels = sorted({arm["level"] for arm in verdict["arms"]})
-    console.print(
-        f"\n[dim]share: exact interval of the share removed for REMOVED, else of the share held, at "
-        f"{', '.join(f'{100 * level:g} %' for level in levels)}; lost: host wrecked or diverged; half-life in steps.[/]"
-    )
-    console.print(f"[dim]run  {folder.path}[/]", soft_wrap=True)
+    return table
 
 
 def _plain(text: object) -> str:

@@ -47,7 +47,7 @@ class _Perceptron(torch.autograd.Function):
 class _Flat(nn.Sequential):
     # Flattens by itself, so that the layers keep the names they have in a plain Sequential of them: 0, 2, 4, ...
     def forward(self, x_B: Tensor) -> Tensor:
-        logits: Tensor = super().forward(x_B.flatten(1))
+        logits: Tensor = super().forward(x_B.flatten(1))  # type: ignore[no-untyped-call]
         return logits
 
 

@@ -124,7 +124,7 @@ class Handcrafted:
                 f"{self.trigger.value:g}; the likest scores {likest:.2f} of 1). Move it, or give it another value."
             )
         guard = (1 + likest) / 2
-        rows = torch.arange(nets.k)[:, None]
+        rows = torch.arange(nets.k, device=nets.device)[:, None]
         nets.params[f"{layer}.weight"][rows, units_Kn] = (weight / (1 - guard)).to(nets.device)
         nets.params[f"{layer}.bias"][rows, units_Kn] = (offset - guard) / (1 - guard)
 
@@ -166,4 +166,5 @@ def _free(nets: Nets, host: MLP, depth: int, count: int, train: Split) -> Tensor
 
 def _set(w_KOI: Tensor, out_Kn: Tensor, in_Kn: Tensor, value: float) -> None:
     """w[k, out[k, i], in[k, i]] = value."""
-    w_KOI[torch.arange(len(w_KOI))[:, None], out_Kn, in_Kn] = value
+    rows = torch.arange(len(w_KOI), device=w_KOI.device)[:, None]
+    w_KOI[rows, out_Kn, in_Kn] = value

@@ -4,7 +4,7 @@ Read in this order: `planted` (what counts), `outcome` (one net), `verdict` (one
 """
 
 from holdfast.stats.arm_verdict import OVER, ArmVerdict, Verdict
-from holdfast.stats.attacker import Choice, strongest
+from holdfast.stats.attacker import LEAST_SEEDS, Choice, strongest
 from holdfast.stats.controls import ControlCheck, check_controls
 from holdfast.stats.intervals import Interval, clopper_pearson, look_level
 from holdfast.stats.outcome import Outcome, Trace, outcome
@@ -23,6 +23,7 @@ from holdfast.stats.survival import (
 from holdfast.stats.verdict import judge_arm
 
 __all__ = [
+    "LEAST_SEEDS",
     "OVER",
     "ArmVerdict",
     "Choice",

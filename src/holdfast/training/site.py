@@ -1,6 +1,6 @@
 """Where a batch of nets is planted and pressed: one host, one task, a seed for each net."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,10 +62,9 @@ class Site:
                 f"Change the last width of the host."
             )
 
-    def at(self, phase: str, rows: Sequence[int] | None = None) -> "Site":
-        """The same place in another phase, for some of its nets."""
-        streams = self.streams if rows is None else tuple(self.streams[k] for k in rows)
-        return replace(self, phase=phase, streams=streams, slot=self.slot.phase(phase), _trained={})
+    def at(self, phase: str) -> "Site":
+        """The same place in another phase."""
+        return replace(self, phase=phase, slot=self.slot.phase(phase), _trained={})
 
     def trained(self, *terms: "Term") -> Nets:
         """Hosts trained from initialisation as their owner would, with these terms added to the owner's.
@@ -79,8 +78,7 @@ class Site:
             raise UsageError(f"{self.implant.label} needs `training=`: say how the host comes to be trained.")
         if terms not in self._trained:
             owner = self.training.with_terms(*terms)
-            phase = self.at("training", None)
-            phase.slot = self.slot.phase(f"training{len(self._trained)}")
+            phase = replace(self.at("training"), slot=self.slot.phase(f"training{len(self._trained)}"))
             nets = Nets.initialised(self.host, self.streams, backend=self.backend, device=self.device)
             looks = sorted({*range(0, owner.steps, 200), owner.steps})
             for _ in owner.press([owner] * nets.k, phase, nets, looks):

@@ -22,7 +22,9 @@ class Slot:
 
     def phase(self, name: str) -> "Slot":
         """The slot of one phase of the same batch (the pressure, then the re-activation)."""
-        return Slot(self.path.with_name(f"{self.path.name}-{name}.safetensors") if self.path else None)
+        if self.path is None:
+            return self
+        return Slot(self.path.with_name(f"{self.path.name.removesuffix('.safetensors')}-{name}.safetensors"))
 
     def load(self) -> tuple[int, dict[str, Tensor]] | None:
         """(step, tensors), or None where there is nothing to go on from.

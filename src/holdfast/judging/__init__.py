@@ -1,0 +1,32 @@
+"""From measures to verdicts: `stats` applied to what a study's cells recorded. Imports no torch."""
+
+from typing import Any
+
+from holdfast.experiment import SCHEMA, Study
+from holdfast.judging.arms import arm_row
+from holdfast.judging.attacker import Attacker, strongest_attacker
+from holdfast.judging.comparisons import comparison_row
+from holdfast.judging.planting import moved, planted, well_planted
+from holdfast.store import RunFolder
+
+__all__ = ["Attacker", "judging", "moved", "planted", "strongest_attacker", "well_planted"]
+
+
+def judge(study: Study, folder: RunFolder) -> dict[str, Any]:
+    """Judge every arm and comparison of a study whose cells are complete.
+
+    Returns:
+        Plain JSON, the same for the same measures: `study`, `question`, `arms`, `comparisons`.
+    """
+    attackers = {
+        study.arm_name(arm): strongest_attacker(study, arm, folder)
+        for arm in study.arms
+        if well_planted(study, arm, folder)
+    }
+    return {
+        "schema": SCHEMA,
+        "study": study.name,
+        "question": study.question,
+        "arms": [arm_row(study, arm, attackers.get(study.arm_name(arm)), folder) for arm in study.arms],
+        "comparisons": [comparison_row(study, pair, attackers, folder) for pair in study.compare],
+    }

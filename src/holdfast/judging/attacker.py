@@ -1,0 +1,79 @@
+"""The strongest attacker of an arm: which setting of the grid it is judged under."""
+
+import math
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from holdfast.experiment import Experiment, Study
+from holdfast.judging.planting import seeds_there
+from holdfast.judging.reading import measures_of, or_none, trace_of
+from holdfast.parts import Pressure
+from holdfast.stats import Choice, Outcome, Trace, outcome, strongest
+from holdfast.store import RunFolder
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """The strongest setting of an arm's grid, and how it was chosen."""
+
+    setting: Pressure | None
+    """None: every setting wrecks."""
+    choice: Choice | None
+    """None also where there was nothing to choose."""
+
+
+def strongest_attacker(study: Study, arm: Experiment, folder: RunFolder) -> Attacker:
+    """The setting that an arm is judged under: the only one, or the strongest on the tuning seeds."""
+    if not arm.tuned:
+        return Attacker(arm.grid[0], None)
+    table = {setting.label: tuning_of(study, arm, setting, folder) for setting in arm.grid}
+    choice = strongest({label: [(o, lost) for _, o, lost in nets] for label, nets in table.items()}, arm.budget)
+    if choice is None:
+        return Attacker(None, None)
+    return Attacker(next(s for s in arm.grid if s.label == choice.setting), choice)
+
+
+def tuning_of(
+    study: Study, arm: Experiment, setting: Pressure, folder: RunFolder
+) -> list[tuple[Trace, Outcome, float]]:
+    nets, there = [], seeds_there(study, arm, folder, tuning=True)[0]
+    for cell in study.tuning(arm, setting):
+        if cell.planting.seed not in there:
+            continue
+        trace = trace_of(measures_of(cell, folder))
+        lost = trace.accuracy[0] - trace.accuracy[trace.steps.index(arm.budget)]
+        nets.append((trace, outcome(trace, budget=arm.budget, wreck_points=arm.wreck_points), lost))
+    return nets
+
+
+def frontier(study: Study, arm: Experiment, attacker: Attacker, folder: RunFolder) -> list[dict[str, Any]]:
+    """One row a setting of the grid, means over the tuning seeds at the budget (diverged nets left out of means)."""
+    rows = []
+    for setting in arm.grid if arm.tuned else ():
+        nets = tuning_of(study, arm, setting, folder)
+        kinds = [o.kind for _, o, _ in nets]
+        sound = [(t, lost) for t, o, lost in nets if o.kind != "diverged"]
+        at = arm.looks.index(arm.budget)
+        rows.append(
+            {
+                "setting": setting.label,
+                "chosen": setting == attacker.setting,
+                "seeds": len(nets),
+                **{kind: kinds.count(kind) for kind in ("held", "removed", "wrecked", "diverged")},
+                "presence": or_none(fmean(t.presence[at] for t, _ in sound) if sound else math.nan),
+                "accuracy_lost": or_none(fmean(lost for _, lost in sound) if sound else math.nan),
+            }
+        )
+    return rows
+
+
+def attack_budget(arm: Experiment) -> str:
+    examples = len(arm.task.load().train)
+    batch = getattr(arm.grid[0], "batch", None)
+    dose = f"{arm.budget:,} steps"
+    if batch is not None:
+        dose += f" of {batch} on {examples:,} training examples ({arm.budget * batch / examples:.0f} epochs)"
+    if not arm.tuned:
+        return f"One setting, {arm.grid[0].label}, {dose}; no stronger one was looked for."
+    return f"The strongest of {len(arm.grid)} settings on {arm.tuning_seeds} tuning seeds, {dose}."
