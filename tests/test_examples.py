@@ -1,0 +1,36 @@
+"""The examples do what they say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from holdfast import run_study
+from holdfast.recipes import load_recipe
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def ran(script, cwd):
+    done = subprocess.run([sys.executable, str(script)], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_from_scratch_plants_and_measures(tmp_path):
+    lines = ran(EXAMPLES / "from_scratch.py", tmp_path).splitlines()
+    readings = [[float(x) for x in re.findall(r"(-?\d\.\d\d) \(", line)] for line in lines[2:]]
+    assert len(readings) == 10
+    assert all(row[0] > 0.9 and row[-1] < row[0] for row in readings)
+
+
+def test_a_suspect_checkpoint_is_judged(tmp_path):
+    script = tmp_path / "suspect_checkpoint.py"
+    script.write_text((EXAMPLES / "suspect_checkpoint.py").read_text().replace("steps=600)", "steps=60)"))
+    ran(script, tmp_path)
+    study, recipe = load_recipe(str(script))
+    arm = run_study(study, out=tmp_path / "runs", recipe=recipe).verdict()["arms"][0]
+    assert arm["implant"] == "given (suspect.safetensors)"
+    assert arm["verdict"] != "INVALID", arm["reason"]
+    assert arm["seeds"] == 32
+    assert len(arm["cells"]["control"]) == 32
