@@ -36,8 +36,8 @@ def small():
 
 
 def bytes_of(folder):
-    """What must be the same between runs: measures and verdicts."""
-    files = [*sorted((folder / "measures").iterdir()), folder / "verdict.json"]
+    """What must be the same between runs: measures and verdicts, and the planted nets."""
+    files = [*sorted((folder / "measures").iterdir()), *sorted((folder / "nets").iterdir()), folder / "verdict.json"]
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
@@ -83,7 +83,7 @@ def test_planted_nets_say_so(finished):
     said = set()
     for path in (finished.path / "nets").iterdir():
         with safe_open(path, "pt") as file:
-            said.add(file.metadata()["holdfast"])
+            said.add(file.metadata()["holdfast"].split(";")[0])
     assert said == {"planted: BadNets", "planted: handcrafted", "never planted"}
 
 
@@ -208,7 +208,7 @@ def checkpoints(finished, tmp_path):
         from safetensors import safe_open
 
         with safe_open(path, "pt") as file:
-            found[file.metadata()["holdfast"]] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            found[file.metadata()["holdfast"].split(";")[0]] = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     save_file(found["planted: BadNets"], tmp_path / "suspect.safetensors")
     save_file(found["never planted"], tmp_path / "clean.safetensors")
     return tmp_path

@@ -109,7 +109,8 @@ def _recorder(cell: Cell, folder: RunFolder) -> Recorder:
 def save_net(cell: Planting, state: Mapping[str, Tensor], folder: RunFolder) -> None:
     """Keep one net as safetensors. A planted one says so in its metadata."""
     what = f"planted: {cell.implant.label}" if cell.planted else "never planted"
-    metadata = {"format": "pt", "holdfast": what, "host": cell.host.label, "seed": str(cell.seed)}
+    # One key: safetensors writes several in an order that differs from run to run.
+    metadata = {"holdfast": f"{what}; {cell.host.label}, seed {cell.seed}"}
     path = folder.net_path(folder.key(cell))
     fresh = path.with_suffix(".tmp")
     save_file({name: value.contiguous() for name, value in state.items()}, fresh, metadata=metadata)
