@@ -1,0 +1,60 @@
+"""Write the report: one HTML file that opens from disk, and each figure as SVG and PDF."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from holdfast.report.answer import answer
+from holdfast.report.figures import cheapest, drawings
+from holdfast.report.read import Run
+from holdfast.report.references import references
+from holdfast.store import RunFolder
+
+MARKS = {"SURVIVES": "■", "REMOVED": "○", "MIXED": "◐", "UNDECIDED": "?", "INVALID": "×"}
+TEMPLATE = Path(__file__).with_name("page.html.jinja")
+
+
+def write_report(folder: RunFolder) -> Path:
+    """Write `report.html` and `figures/` into a run folder; the same run gives the same bytes.
+
+    Nothing is loaded from elsewhere when the page is opened. Text that comes from settings is escaped.
+
+    Raises:
+        HoldfastError: the run is not complete, is damaged, or was made by a newer version.
+    """
+    run = Run.of(folder)
+    figures = folder.path / "figures"
+    figures.mkdir(exist_ok=True)
+    drawn = {section: [Markup(drawing.save(figures)) for drawing in each] for section, each in drawings(run).items()}
+    page = (
+        _environment()
+        .from_string(TEMPLATE.read_text())
+        .render(
+            run=run,
+            answer=answer(run.verdict["arms"]),
+            figures=drawn,
+            cheapest={implant: cheapest(arms) for implant, arms in run.grouped("implant").items()},
+            references=references(run.kinds),
+            seconds=folder.seconds(),
+        )
+    )
+    path = folder.path / "report.html"
+    fresh = path.with_suffix(".html.tmp")
+    fresh.write_text(page, encoding="utf-8")
+    os.replace(fresh, path)
+    return path
+
+
+def _environment() -> Environment:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["share"] = _share
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.3g} %"
+    environment.globals["mark"] = lambda verdict: MARKS[verdict]
+    return environment
+
+
+def _share(interval: Any) -> str:
+    return f"{interval[0]:.2f} to {interval[1]:.2f}"
