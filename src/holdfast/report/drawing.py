@@ -61,7 +61,7 @@ class Drawing:
 
         The same figure gives the same bytes: no date, and ids from the name.
         """
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name}):  # type: ignore[arg-type, unused-ignore]
+        with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name}):  # type: ignore[dict-item]
             figure = Figure(figsize=self.size, layout="constrained")
             self.draw(figure.add_subplot())
             text = io.StringIO()

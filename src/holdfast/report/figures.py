@@ -39,8 +39,11 @@ def survival(name: str, pressure: str, arms: Sequence[Arm], implants: Sequence[s
             curve, which = arm.row["curve"], implants.index(str(arm.row["implant"])) % len(COLOURS)
             if curve is None:
                 continue
-            steps = [*curve["steps"], arm.row["budget"]]
-            line, low, high = ([*curve[k], curve[k][-1]] for k in ("survival", "low", "high"))
+            # A curve whose last nets were lost ends there: what follows is not known.
+            followed = curve["survival"][-1] == 0 or any(o["end"] >= arm.row["budget"] for o in arm.outcomes)
+            more = [arm.row["budget"]] if followed else []
+            steps = [*curve["steps"], *more]
+            line, low, high = ([*curve[k], *curve[k][-1:] * len(more)] for k in ("survival", "low", "high"))
             axes.fill_between(steps, low, high, step="post", color=COLOURS[which], alpha=0.16, linewidth=0)
             axes.step(
                 steps, line, where="post", color=COLOURS[which], linestyle=DASHES[which], linewidth=2,
@@ -61,7 +64,7 @@ def survival(name: str, pressure: str, arms: Sequence[Arm], implants: Sequence[s
 def _lost(axes: Axes, arm: Arm, colour: str) -> None:
     """A cross where a net was wrecked or diverged."""
     curve = arm.row["curve"]
-    for outcome in arm.row["outcomes"].values():
+    for outcome in arm.outcomes:
         if outcome["kind"] in ("wrecked", "diverged") and outcome["event"] is None:
             passed = [s for t, s in zip(curve["steps"], curve["survival"], strict=True) if t <= outcome["end"]]
             axes.plot(outcome["end"], passed[-1], "x", color=colour, markersize=6, markeredgewidth=1.6)
@@ -92,7 +95,7 @@ def presence(name: str, arm: Arm) -> Drawing:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=2.6)
 
     return Drawing(
-        name, f"Presence and clean accuracy over steps, {arm.row['arm']}: {arm.row['label']}.", draw, (4.4, 3.9)
+        name, f"Presence and clean accuracy over steps, {arm.row['arm']}: {arm.row['label']}.", draw, (3.6, 3.6)
     )
 
 
@@ -121,7 +124,7 @@ def gradient(name: str, arm: Arm) -> Drawing:
         axes.minorticks_off()
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, handlelength=2.6)
 
-    return Drawing(name, f"Share of gradient and update that falls on the implant, {arm.row['arm']}.", draw, (4.4, 4.2))
+    return Drawing(name, f"Share of gradient and update that falls on the implant, {arm.row['arm']}.", draw, (3.6, 3.9))
 
 
 def frontier(name: str, implant: str, arms: Sequence[Arm]) -> Drawing:
@@ -149,7 +152,7 @@ def frontier(name: str, implant: str, arms: Sequence[Arm]) -> Drawing:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1)
 
     return Drawing(
-        name, f"Presence left against clean accuracy lost, over the grid of settings, {implant}.", draw, (4.4, 4.4)
+        name, f"Presence left against clean accuracy lost, over the grid of settings, {implant}.", draw, (3.6, 3.9)
     )
 
 

@@ -34,6 +34,8 @@ def write_report(folder: RunFolder) -> Path:
         .from_string(TEMPLATE.read_text())
         .render(
             run=run,
+            hosts=list(dict.fromkeys(f"{arm.row['host']}, {arm.row['task']}" for arm in run.arms)),
+            levels=sorted({f"{100 * arm.row['level']:g} %" for arm in run.arms}),
             answer=answer(run.verdict["arms"]),
             figures=drawn,
             cheapest={implant: cheapest(arms) for implant, arms in run.grouped("implant").items()},

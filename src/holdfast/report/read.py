@@ -49,6 +49,11 @@ class Arm:
         start = [net["presence"][0] for net in self.planted]
         return median(start) / 2 if start else None
 
+    @property
+    def outcomes(self) -> list[dict[str, Any]]:
+        """How each planted net ended."""
+        return list(self.row["outcomes"].values())
+
     def seeds(self, kind: str) -> list[str]:
         """Seeds whose outcome is of a kind, or that `returned`."""
         outcomes = self.row["outcomes"].items()
