@@ -53,7 +53,7 @@ def survival(name: str, pressure: str, arms: Sequence[Arm], implants: Sequence[s
         _steps(axes, arms[0].row["budget"], [s for s in arms[0].row["looks"] if s <= arms[0].row["budget"]])
         axes.set(ylim=(-0.03, 1.05), ylabel="not yet gone", title=pressure)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.legend(loc="center right" if len(arms) < 3 else "best")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=2.6)
 
     told = "; ".join(
         f"{a.row['implant']}: {a.row['label']}, half-life {a.row.get('half_life', 'unknown')}" for a in arms
