@@ -6,8 +6,11 @@ Shapes: K networks, B examples, C classes.
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from holdfast.training.nets import LANES
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -16,7 +19,11 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
-        log_p_CKB = torch.log_softmax(logits_KBC.permute(2, 0, 1).contiguous(), 0)
+        logits_CKB = logits_KBC.permute(2, 0, 1)
+        # Padded like parameters, and for the same reason: the softmax has other code for what fills no vector register.
+        spare = -logits_CKB.shape[2] % LANES
+        log_p_CKB = torch.log_softmax(F.pad(logits_CKB, (0, spare)) if spare else logits_CKB.contiguous(), 0)
+        log_p_CKB = log_p_CKB[:, :, : y_KB.shape[1]]
         ctx.save_for_backward(log_p_CKB, y_KB)
         return -log_p_CKB.gather(0, y_KB[None])[0].mean(-1)
 

@@ -1,0 +1,46 @@
+"""The perceptron."""
+
+import pytest
+import torch
+from torch import nn
+
+from holdfast import MLP, HoldfastError, UsageError
+from holdfast.training.nets import Nets
+
+
+def test_it_is_a_plain_sequential_with_pytorchs_names():
+    plain = nn.Sequential(nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10))
+    net = MLP(widths=(64, 20, 10)).build()
+    net.load_state_dict(plain.state_dict())
+    images = torch.rand(5, 8, 8)
+    assert torch.equal(net(images), plain(images.flatten(1)))
+
+
+def test_activations_are_the_modules_own():
+    host = MLP(widths=(6, 5, 4, 3))
+    nets = Nets.of(host, [host.build(), host.build()])
+    x = torch.rand(7, 6)
+    values = host.activations(nets.params, nets.shared(x))
+    for k in range(2):
+        h = x
+        for i, layer in enumerate(nets.module(k)):
+            h = layer(h)
+            if isinstance(layer, nn.ReLU) or i == 4:
+                assert torch.allclose(values[i // 2][k], h, atol=1e-6)
+
+
+@pytest.mark.parametrize("widths", [(), (64,), (64, 0, 10), (-1, 10)])
+def test_impossible_widths(widths):
+    with pytest.raises(UsageError, match="at least two widths"):
+        MLP(widths=widths)
+
+
+def test_buffers_are_refused():
+    class Normed:
+        label = "normed"
+
+        def build(self):
+            return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+
+    with pytest.raises(HoldfastError, match="normed has buffers"):
+        Nets.of(Normed(), [Normed().build()], backend="loop")

@@ -1,0 +1,58 @@
+"""A net's bits depend neither on how many nets it is batched with nor on which."""
+
+import pytest
+import torch
+
+from holdfast import MLP, SGD, Adam, BadNets, Fit, Sign, Unlearn, WeightDecay
+from holdfast.training.nets import Nets
+from holdfast.training.site import Site
+from holdfast.training.streams import Streams
+
+STEPS = 40
+FITS = {
+    "momentum": lambda batch: Fit(SGD(lr=0.1, momentum=0.9), steps=STEPS, batch=batch),
+    "Adam": lambda batch: Fit(Adam(lr=3e-3), WeightDecay(rate=0.1), steps=STEPS, batch=batch),
+    "sign": lambda batch: Fit(Sign(lr=1e-3), Unlearn(rate=0.2), steps=STEPS, batch=batch),
+}
+SHAPES = [((64, 64, 10), 64), ((64, 50, 10), 60), ((64, 37, 23, 10), 17), ((64, 10), 1), ((64, 5, 10), 33)]
+
+
+def pressed(data, widths, seeds, fits):
+    """The bits of each net after its training."""
+    streams = tuple(Streams(0, seed) for seed in seeds)
+    site = Site(host=MLP(widths=widths), data=data, streams=streams, implant=BadNets(), phase="pressure")
+    nets = Nets.initialised(site.host, streams)
+    for _ in Fit.press(fits, site, nets, (STEPS // 2, STEPS)):
+        pass
+    return [torch.cat([p[k].flatten() for p in nets.params.values()]).view(torch.int32) for k in range(nets.k)]
+
+
+@pytest.mark.parametrize(("widths", "batch"), SHAPES)
+@pytest.mark.parametrize("name", FITS)
+def test_alone_or_among_others(name, widths, batch, data):
+    fit = FITS[name](batch)
+    (alone,) = pressed(data, widths, [7], [fit])
+    for k, at in ((2, 1), (3, 0), (7, 6), (33, 16), (64, 63)):
+        seeds = [*range(100, 100 + at), 7, *range(200, 200 + k - at - 1)]
+        among = pressed(data, widths, seeds, [fit] * k)[at]
+        assert torch.equal(among, alone), f"K = {k}"
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_beside_other_optimisers_and_a_net_that_diverges(name, data):
+    fit, widths = FITS[name](64), (64, 50, 10)
+    (alone,) = pressed(data, widths, [7], [fit])
+    wild = Fit(SGD(lr=1e30), steps=STEPS)
+    neighbours = [wild, FITS["Adam"](64), FITS["momentum"](64), fit, wild, FITS["sign"](64)]
+    among = pressed(data, widths, [1, 2, 3, 7, 4, 5], neighbours)
+    assert torch.equal(among[3], alone)
+    assert not among[0].view(torch.float32).isfinite().all(), "the neighbour did diverge"
+
+
+def test_padding_is_what_makes_it_so(data, monkeypatch):
+    """Without it fused SGD gives other bits for another K: should PyTorch mend that, the padding can go."""
+    monkeypatch.setattr("holdfast.training.nets.LANES", 1)
+    fit = FITS["momentum"](64)
+    (alone,) = pressed(data, (64, 37, 23, 10), [7], [fit])
+    among = [pressed(data, (64, 37, 23, 10), [*range(100, 100 + k), 7], [fit] * (k + 1))[-1] for k in (1, 2, 3, 5)]
+    assert not all(torch.equal(bits, alone) for bits in among)
