@@ -63,7 +63,7 @@ def test_show_prints_table_reasons_and_budget(runs, capfd):
     status, out, _ = typed(capfd, "show", "small", "--out", runs)
     text = " ".join(out.split())
     assert status == 0
-    for words in ("Does unlearning remove it?", "20/20", "tuning seeds", "against", "half-life", "97.5 %"):
+    for words in ("Does unlearning remove it?", "20/20", "tuning seeds", "against", "lost:", "97.5 %"):
         assert words in text
 
 

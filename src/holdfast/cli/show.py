@@ -82,7 +82,7 @@ def print_verdict(folder: RunFolder) -> None:
     levels = sorted({arm["level"] for arm in verdict["arms"]})
     console.print(
         f"\n[dim]share: exact interval of the share removed for REMOVED, else of the share held, at "
-        f"{', '.join(f'{100 * level:g} %' for level in levels)}; lost: host wrecked or diverged; half-life in steps.[/]"
+        f"{', '.join(f'{100 * level:g} %' for level in levels)}; lost: host wrecked or diverged.[/]"
     )
     console.print(f"[dim]run  {folder.path}[/]", soft_wrap=True)
 
@@ -91,11 +91,11 @@ def _table(arms: Sequence[Mapping[str, Any]]) -> "Table":
     from rich import box
     from rich.table import Table
 
-    # 80 columns must do: the widest verdict takes 20, the figures 34.
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    # 80 columns must do: the widest verdict takes 20, the figures 25, and what stands between them 7.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     table.add_column("arm")
     table.add_column("verdict", no_wrap=True)
-    for heading in ("held", "removed", "lost", "share", "half-life"):
+    for heading in ("held", "removed", "lost", "share"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in arms:
         table.add_row(
@@ -105,7 +105,6 @@ def _table(arms: Sequence[Mapping[str, Any]]) -> "Table":
             f"{arm['removed']}/{arm['seeds']}",
             str(arm["wrecked"] + arm["diverged"]),
             f"{arm['interval'][0]:.2f}-{arm['interval'][1]:.2f}",
-            str(arm.get("half_life", "-")),
         )
     return table
 
