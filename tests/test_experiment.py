@@ -52,6 +52,10 @@ def test_a_comparison_adds_the_other_arm_under_the_references_setting():
     ("change", "match"),
     [
         ({"pressure": ()}, "at least one pressure"),
+        ({"implant": BadNets}, r"got the class BadNets. Write BadNets\(...\)"),
+        ({"implant": None}, "asks; got None"),
+        ({"host": "MLP"}, "holdfast.parts.Host asks; got 'MLP'"),
+        ({"pressure": "hello"}, "holdfast.parts.Pressure asks; got 'hello'"),
         ({"seeds": 1}, "at least 2 seeds"),
         ({"tuning_seeds": 7}, "8 tuning seeds; got 7"),
         ({"pressure": (Fit(SGD(lr=1.0), steps=5), Fit(SGD(lr=2.0), steps=6))}, "same number of steps"),

@@ -55,6 +55,7 @@ def test_wrong_use_says_what_was_expected(file, text, name, match):
         ("x = 1\ny = 1 / 0", r"mine\.py line 2: ZeroDivisionError"),
         (GOOD.replace("return Exp", "return undefined or Exp"), r"mine\.py line 5: NameError: .*undefined"),
         (GOOD.replace("checkpoints", "chekpoints"), r"mine\.py line 5: TypeError: .*chekpoints"),
+        ("x = '\0'", r"mine\.py line \d: .*null byte"),
         ("raise SystemExit(3)", r"mine\.py line 1: SystemExit: 3"),
     ],
 )
@@ -67,5 +68,5 @@ def test_a_file_that_is_not_there(file, tmp_path):
     file(GOOD)
     with pytest.raises(UsageError, match=r"Unknown recipe file '.*mnie\.py'. Perhaps you meant '.*mine\.py'"):
         load_recipe(str(tmp_path / "mnie.py"))
-    with pytest.raises(UsageError, match="Unknown recipe file"):
+    with pytest.raises(UsageError, match="is a folder; expected a recipe file"):
         load_recipe(str(tmp_path))

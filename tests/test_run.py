@@ -135,6 +135,22 @@ def test_a_lost_checkpoint_state_costs_time_only(finished, tmp_path):
     assert bytes_of(folder.path) == bytes_of(finished.path)
 
 
+def test_a_lost_planted_net_is_named_and_can_be_planted_anew(finished, tmp_path):
+    folder, _ = folder_of(small(), tmp_path, RECIPE)
+    _kill_at(folder.path, 0.7 * sum(f.stat().st_size for f in (finished.path / "measures").iterdir()), tmp_path)
+    nets = sorted((folder.path / "nets").iterdir())
+    for state in (folder.path / "state").iterdir():
+        state.unlink()
+    for net in nets:
+        net.write_bytes(b"rubbish")
+    with pytest.raises(HoldfastError, match=r"The planted net .* cannot be read .* Delete .* and run again"):
+        run_study(small(), out=tmp_path, recipe=RECIPE)
+    for net in nets:
+        (folder.path / "measures" / net.with_suffix(".jsonl").name).unlink()
+    run_study(small(), out=tmp_path, recipe=RECIPE)
+    assert bytes_of(folder.path) == bytes_of(finished.path)
+
+
 def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(finished, tmp_path):
     folder, _ = folder_of(small(), tmp_path, RECIPE)
     folder.path.mkdir()

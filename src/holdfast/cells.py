@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from holdfast.errors import DamagedRun
 from holdfast.experiment import Cell, Planting, Pressing
 from holdfast.probes import STANDARD, Accuracy, Look, Presence
 from holdfast.settings import settings
@@ -117,10 +119,21 @@ def save_net(cell: Planting, state: Mapping[str, Tensor], folder: RunFolder) -> 
     fresh.replace(path)
 
 
+def _load_net(cell: Planting, folder: RunFolder) -> dict[str, Tensor]:
+    key = folder.key(cell)
+    try:
+        return load_file(folder.net_path(key), device=cell.device)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise DamagedRun(
+            f"The planted net {folder.net_path(key)} cannot be read ({error}). "
+            f"Delete {folder.measures_path(key)} and run again: the net is planted anew, to the same bits."
+        ) from None
+
+
 def load_nets(cells: Sequence[Planting], folder: RunFolder) -> Nets:
     """The nets that planting kept, in the order of the cells."""
     first = cells[0]
-    states = [load_file(folder.net_path(folder.key(cell)), device=first.device) for cell in cells]
+    states = [_load_net(cell, folder) for cell in cells]
     shapes = {name: value.shape for name, value in states[0].items()}
     names = [name for name, _ in first.host.build().named_parameters()]
     nets = Nets(first.host, {n: shapes[n] for n in names}, len(cells), backend=first.backend, device=first.device)

@@ -87,6 +87,18 @@ class Pressing:
 Cell = Planting | Pressing
 
 
+def _expect(field: str, value: object, protocol: type) -> None:
+    """Refuse what cannot be such a part, before anything is run.
+
+    Raises:
+        UsageError: it lacks what the protocol asks for, or is the class in place of an object of it.
+    """
+    if isinstance(value, type):
+        raise UsageError(f"{field} expects an object; got the class {value.__name__}. Write {value.__name__}(...).")
+    if not isinstance(value, protocol):
+        raise UsageError(f"{field} expects something with what holdfast.parts.{protocol.__name__} asks; got {value!r}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One arm: an implant in a host, under a pressure, at all its seeds.
@@ -119,6 +131,12 @@ class Experiment:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        for field, protocol in (("host", Host), ("task", Task), ("implant", Implant)):
+            _expect(field, getattr(self, field), protocol)
+        for setting in self.grid:
+            _expect("pressure", setting, Pressure)
+        for probe in self.probes:
+            _expect("probes", probe, Probe)
         if not self.grid:
             raise UsageError("An Experiment needs at least one pressure; got an empty tuple.")
         if self.seeds < 2:

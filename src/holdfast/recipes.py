@@ -28,6 +28,8 @@ def load_recipe(where: str) -> tuple[Study, Path]:
     """
     file, _, name = where.partition("::")
     path = Path(file)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; expected a recipe file.")
     if not path.is_file():
         near = [str(p) for p in (path.parent if path.parent.is_dir() else Path()).glob("*.py")]
         raise nearest(file, near, what="recipe file")
@@ -91,7 +93,7 @@ def _call(function: Callable[[], Any], path: Path) -> Any:
 def _in_file(error: BaseException, path: Path) -> HoldfastError:
     """The error in the user's words: file, line and what Python said."""
     if isinstance(error, SyntaxError):
-        return HoldfastError(f"{path} line {error.lineno}: {error.msg}.")
+        return HoldfastError(f"{path} line {error.lineno or 1}: {error.msg or error}.")
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == path.name]
     line = f" line {frames[-1].lineno}" if frames else ""
     return HoldfastError(f"{path}{line}: {type(error).__name__}: {error}")

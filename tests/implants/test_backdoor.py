@@ -70,6 +70,14 @@ def test_a_patch_needs_an_image():
         Patch().stamp(torch.zeros(3, 64))
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"trigger": 3}, {"trigger": Patch(), "target": -1}, {"trigger": Patch(), "target": "0"}]
+)
+def test_impossible_backdoors(wrong):
+    with pytest.raises(UsageError, match="A backdoor's t"):
+        Backdoor(**wrong)
+
+
 def test_a_target_that_is_no_class():
     with pytest.raises(UsageError, match="between 0 and 2; got 3"):
         Backdoor(trigger=Patch(size=1), target=3).presence(nets(answering(NEVER)), SPLIT)

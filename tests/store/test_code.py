@@ -27,6 +27,21 @@ def test_every_room_that_decides_a_result_is_in_the_digest():
     assert library_digest() == library_digest()
 
 
+def test_a_module_that_names_a_file_which_is_not_there(tmp_path, monkeypatch):
+    """torch.classes says that it lies in `_classes.py`, wherever one stands."""
+    import types
+
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text("")
+    alone = user_digest(recipe)
+    for name, file in (("relative", "_classes.py"), ("absent", str(tmp_path / "absent.py"))):
+        module = types.ModuleType(name)
+        module.__file__ = file
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.chdir(tmp_path)
+    assert user_digest(recipe) == alone
+
+
 def test_a_changed_recipe_or_a_module_beside_it_changes_the_digest(tmp_path, monkeypatch):
     recipe, helper = tmp_path / "recipe.py", tmp_path / "helper_of_recipe.py"
     recipe.write_text("import helper_of_recipe")

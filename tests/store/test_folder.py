@@ -59,6 +59,13 @@ def test_a_damaged_verdict(tmp_path):
         folder.verdict()
 
 
+def test_a_verdict_without_its_parts(tmp_path):
+    folder = begun(tmp_path / "run")
+    (tmp_path / "run" / "verdict.json").write_text('{"arms": []}')
+    with pytest.raises(DamagedRun, match="lacks comparisons, question.*move verdict"):
+        folder.verdict()
+
+
 def test_one_writer_at_a_time(tmp_path):
     code = (
         "import sys; from pathlib import Path; from holdfast.store import RunFolder\n"
@@ -95,6 +102,8 @@ def test_finding_runs(tmp_path, monkeypatch):
     assert find_run(str(tmp_path / "demo-11111111"), tmp_path / "elsewhere").name == "demo-11111111"
     with pytest.raises(UsageError, match="Unknown run 'dmeo'. Perhaps you meant 'demo'"):
         find_run("dmeo", tmp_path)
+    with pytest.raises(UsageError, match="Name a run"):
+        find_run("", tmp_path)
     with pytest.raises(UsageError, match="there are no runs in"):
         find_run("demo", tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="is no run folder"):

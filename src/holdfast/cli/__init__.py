@@ -53,6 +53,13 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader has gone (`holdfast ls | head`). Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        if os.environ.get("HOLDFAST_TRACEBACK"):
+            raise
+        _say(
+            f"Unexpected {type(error).__name__}: {error}. What was measured is kept. HOLDFAST_TRACEBACK=1 shows where."
+        )
+        sys.exit(1)
 
 
 def parse(arguments: list[str]) -> Command:

@@ -33,7 +33,12 @@ class Patch:
 
     def _span(self, at: int, length: int, axis: str) -> slice:
         start = at if at >= 0 else length + at - self.size + 1
-        if self.size < 1 or start < 0 or start + self.size > length:
+        if not 1 <= self.size <= length:
+            raise UsageError(
+                f"The trigger lies outside the image: {self.size} pixels do not fit in {length}. "
+                f"Choose a size of 1 to {length}."
+            )
+        if start < 0 or start + self.size > length:
             raise UsageError(
                 f"The trigger lies outside the image: {self.size} pixels from {axis} {at} do not fit in {length}. "
                 f"Choose {axis} 0 to {length - self.size}, or -1 to {self.size - length - 1}, or a smaller size."
@@ -70,12 +75,19 @@ class Backdoor:
     trigger: Patch
     target: int = 0
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.trigger, Patch):
+            raise UsageError(f"A backdoor's trigger is a Patch(...); got {self.trigger!r}.")
+        if not isinstance(self.target, int) or self.target < 0:
+            raise UsageError(f"A backdoor's target is the number of a class, 0 or more; got {self.target!r}.")
+
     @property
     def label(self) -> str:
         return f"{self.trigger.label} -> class {self.target}"
 
     def sources(self, split: Split) -> dict[str, tuple[Tensor, Tensor]]:
         """The examples with the trigger: `triggered` keep their true labels, `poisoned` carry the target's."""
+        self.others(split)  # refuses a target that is no class
         stamped = self.trigger.stamp(split.x)
         return {"triggered": (stamped, split.y), "poisoned": (stamped, torch.full_like(split.y, self.target))}
 

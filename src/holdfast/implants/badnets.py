@@ -28,6 +28,10 @@ class BadNets:
     poison_ratio: float = 0.1
     """Share of the training examples that is poisoned."""
 
+    def __post_init__(self) -> None:
+        Backdoor(trigger=self.trigger, target=self.target)
+        Poison(rate=self.poison_ratio)
+
     @property
     def label(self) -> str:
         return "BadNets"

@@ -43,6 +43,7 @@ class Handcrafted:
     """Push on the target's logit, in units of the largest gap on triggered training inputs."""
 
     def __post_init__(self) -> None:
+        Backdoor(trigger=self.trigger, target=self.target)
         if self.units < 1:
             raise UsageError(f"Handcrafted needs at least 1 unit a layer; got units={self.units}.")
         if self.strength <= 0:

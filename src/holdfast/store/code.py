@@ -23,8 +23,9 @@ def user_digest(recipe: Path) -> str:
     files = {recipe.resolve()}
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if file and Path(file).suffix == ".py" and folder in Path(file).resolve().parents:
-            files.add(Path(file).resolve())
+        # Some modules name a file that was never there (torch.classes) or one relative to nothing.
+        if file and Path(file).suffix == ".py" and Path(file).is_absolute() and Path(file).is_file():
+            files |= {Path(file).resolve()} if folder in Path(file).resolve().parents else set()
     outside = [f for f in files if "site-packages" not in f.parts]
     return _digest(sorted(outside), folder)
 

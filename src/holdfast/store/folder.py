@@ -78,7 +78,16 @@ class RunFolder:
 
     def verdict(self) -> dict[str, Any] | None:
         """What came out, or None while the run is not complete."""
-        return self._read("verdict.json") if (self.path / "verdict.json").exists() else None
+        if not (self.path / "verdict.json").exists():
+            return None
+        verdict = self._read("verdict.json")
+        missing = {"question", "arms", "comparisons"} - verdict.keys()
+        if missing:
+            raise DamagedRun(
+                f"{self.path / 'verdict.json'} is damaged: it lacks {', '.join(sorted(missing))}. The measures are "
+                f"untouched: move verdict.json away and run again."
+            )
+        return verdict
 
     def write_verdict(self, verdict: Mapping[str, Any]) -> None:
         """Write what came out (atomically)."""

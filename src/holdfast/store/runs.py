@@ -26,6 +26,8 @@ def find_run(name: str, root: Path) -> RunFolder:
     Raises:
         UsageError: no such run; the nearest name is given.
     """
+    if not name:
+        raise UsageError("Name a run: `holdfast ls` lists them.")
     if (Path(name) / "study.json").exists():
         return RunFolder(Path(name))
     runs = list(all_runs(root))
