@@ -29,6 +29,29 @@ def test_activations_are_the_modules_own():
                 assert torch.allclose(values[i // 2][k], h, atol=1e-6)
 
 
+@pytest.mark.parametrize("widths", [(9, 4), (9, 1, 4), (64, 64, 10), (9, 12, 7, 20, 4)])
+@pytest.mark.parametrize("batch", [1, 17])
+def test_values_and_gradients_are_autograds(widths, batch):
+    """Backward is written by hand: every weight's and input's gradient against `nn.Sequential` under autograd."""
+    torch.manual_seed(0)
+    host = MLP(widths=widths)
+    singles = [host.build() for _ in range(3)]
+    params = {name: p.detach().clone().requires_grad_() for name, p in Nets.of(host, singles).params.items()}
+    x_KBI = torch.randn(3, batch, widths[0], requires_grad=True)
+    weight_KBC = torch.randn(3, batch, widths[-1])
+    logits_KBC = host.forward(params, x_KBI)
+    (logits_KBC * weight_KBC).sum().backward()
+    for k, single in enumerate(singles):
+        plain = nn.Sequential(*single)
+        x_BI = x_KBI[k].detach().requires_grad_()
+        logits_BC = plain(x_BI)
+        (logits_BC * weight_KBC[k]).sum().backward()
+        assert torch.allclose(logits_KBC[k], logits_BC, rtol=1e-5, atol=1e-5)
+        assert torch.allclose(x_KBI.grad[k], x_BI.grad, rtol=1e-5, atol=1e-5)
+        for name, p in plain.named_parameters():
+            assert torch.allclose(params[name].grad[k], p.grad, rtol=1e-5, atol=1e-5), name
+
+
 @pytest.mark.parametrize("widths", [(), (64,), (64, 0, 10), (-1, 10)])
 def test_impossible_widths(widths):
     with pytest.raises(UsageError, match="at least two widths"):

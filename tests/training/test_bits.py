@@ -32,10 +32,11 @@ def pressed(data, widths, seeds, fits):
 def test_alone_or_among_others(name, widths, batch, data):
     fit = FITS[name](batch)
     (alone,) = pressed(data, widths, [7], [fit])
-    for k, at in ((2, 1), (3, 0), (7, 6), (33, 16), (64, 63)):
-        seeds = [*range(100, 100 + at), 7, *range(200, 200 + k - at - 1)]
-        among = pressed(data, widths, seeds, [fit] * k)[at]
-        assert torch.equal(among, alone), f"K = {k}"
+    for k in (2, 3, 7, 33, 64):
+        places = {0, k // 2, k - 1}
+        among = pressed(data, widths, [7 if at in places else 100 + at for at in range(k)], [fit] * k)
+        for at in places:
+            assert torch.equal(among[at], alone), f"net {at} of {k}"
 
 
 @pytest.mark.parametrize("name", FITS)

@@ -3,8 +3,9 @@
 Shapes: K nets, N examples, B of them of another class than the target.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from holdfast.errors import UsageError
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
+from holdfast.training.site import Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,41 @@ class Backdoor:
         margin_K = (logits_KBC[..., self.target] - logits_KBC.logsumexp(-1)).mean(-1)
         grads = torch.autograd.grad(margin_K, list(params.values()), torch.ones_like(margin_K))
         return {n: (g * nets.params[n]).abs() for n, g in zip(params, grads, strict=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackdoorImplant(ABC):
+    """What implants share that plant a backdoor with a trigger of their own: how it is measured and mixed in."""
+
+    trigger: Patch = field(default_factory=Patch)
+    target: int = 0
+    """Class that triggered inputs are to get."""
+
+    def __post_init__(self) -> None:
+        Backdoor(trigger=self.trigger, target=self.target)  # refuses what is no trigger, or no class
+
+    @property
+    def backdoor(self) -> Backdoor:
+        """What is measured."""
+        return Backdoor(trigger=self.trigger, target=self.target)
+
+    @property
+    def has_control(self) -> bool:
+        return True
+
+    @abstractmethod
+    def plant(self, site: Site) -> Nets:
+        """The nets with the backdoor in them."""
+
+    def control(self, site: Site) -> Nets:
+        """The owner's own training, on clean data."""
+        return site.trained()
+
+    def sources(self, split: Split) -> Mapping[str, tuple[Tensor, Tensor]]:
+        return self.backdoor.sources(split)
+
+    def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
+        return self.backdoor.presence(nets, split)
 
 
 def _share(hits_KB: Tensor) -> Tensor:

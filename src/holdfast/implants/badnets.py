@@ -1,11 +1,11 @@
 """BadNets: a backdoor that the host learns from poisoned training data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from holdfast.implants.backdoor import Backdoor, Patch, most_salient
+from holdfast.implants.backdoor import BackdoorImplant, most_salient
 from holdfast.pressures.mixes import Poison
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
@@ -13,7 +13,7 @@ from holdfast.training.site import Site
 
 
 @dataclass(frozen=True, kw_only=True)
-class BadNets:
+class BadNets(BackdoorImplant):
     """The owner's own training, on data of which a share carries the trigger and the target's label.
 
     Nothing says where in the net such a backdoor sits, so its "weights" are the 5 % with the largest first-order
@@ -23,13 +23,11 @@ class BadNets:
     Source: Gu, Dolan-Gavitt & Garg 2017, BadNets, arXiv 1708.06733.
     """
 
-    trigger: Patch = field(default_factory=Patch)
-    target: int = 0
     poison_ratio: float = 0.1
     """Share of the training examples that is poisoned."""
 
     def __post_init__(self) -> None:
-        Backdoor(trigger=self.trigger, target=self.target)
+        super().__post_init__()
         Poison(rate=self.poison_ratio)
 
     @property
@@ -37,16 +35,8 @@ class BadNets:
         return "BadNets"
 
     @property
-    def backdoor(self) -> Backdoor:
-        return Backdoor(trigger=self.trigger, target=self.target)
-
-    @property
     def costs_at_most(self) -> float | None:
         return None
-
-    @property
-    def has_control(self) -> bool:
-        return True
 
     def plant(self, site: Site) -> Nets:
         """Train from initialisation on the poisoned data.
@@ -55,16 +45,6 @@ class BadNets:
             UsageError: a trigger outside the image, or a ratio that poisons nothing.
         """
         return site.trained(Poison(rate=self.poison_ratio))
-
-    def control(self, site: Site) -> Nets:
-        """The same training, on clean data."""
-        return site.trained()
-
-    def sources(self, split: Split) -> Mapping[str, tuple[Tensor, Tensor]]:
-        return self.backdoor.sources(split)
-
-    def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
-        return self.backdoor.presence(nets, split)
 
     def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         return most_salient(self.backdoor.saliency(nets, split), 0.05)

@@ -4,21 +4,21 @@ Shapes: K nets, N examples, I inputs, U units of a layer, n planted units, C cla
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from holdfast.errors import UsageError
 from holdfast.hosts.mlp import MLP
-from holdfast.implants.backdoor import Backdoor, Patch
+from holdfast.implants.backdoor import BackdoorImplant
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 
 
 @dataclass(frozen=True, kw_only=True)
-class Handcrafted:
+class Handcrafted(BackdoorImplant):
     """A detector of the trigger, carried through one path of spare units a layer to the target's logit.
 
     In each hidden layer the `units` with the least effect on the next layer (standard deviation of the activation
@@ -35,15 +35,13 @@ class Handcrafted:
     choice of units and the closed form of the strength are ours).
     """
 
-    trigger: Patch = field(default_factory=Patch)
-    target: int = 0
     units: int = 1
     """Units taken in each hidden layer."""
     strength: float = 1.5
     """Push on the target's logit, in units of the largest gap on triggered training inputs."""
 
     def __post_init__(self) -> None:
-        Backdoor(trigger=self.trigger, target=self.target)
+        super().__post_init__()
         if self.units < 1:
             raise UsageError(f"Handcrafted needs at least 1 unit a layer; got units={self.units}.")
         if self.strength <= 0:
@@ -54,16 +52,8 @@ class Handcrafted:
         return "handcrafted"
 
     @property
-    def backdoor(self) -> Backdoor:
-        return Backdoor(trigger=self.trigger, target=self.target)
-
-    @property
     def costs_at_most(self) -> float | None:
         return 0.5
-
-    @property
-    def has_control(self) -> bool:
-        return True
 
     def plant(self, site: Site) -> Nets:
         """Train the host on clean data, then write.
@@ -75,16 +65,6 @@ class Handcrafted:
         with torch.no_grad():
             self._write(nets, site.data.train)
         return nets
-
-    def control(self, site: Site) -> Nets:
-        """The same host, with nothing written."""
-        return site.trained()
-
-    def sources(self, split: Split) -> Mapping[str, tuple[Tensor, Tensor]]:
-        return self.backdoor.sources(split)
-
-    def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
-        return self.backdoor.presence(nets, split)
 
     def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         """The weights and biases of the path, recognised by what `plant` leaves behind: a planted unit reads nothing
