@@ -8,7 +8,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from holdfast import __version__
-from holdfast.engines import Batch, Engine, Here, Processes, Watch
+from holdfast.engines import Batch, Engine, Here, Processes, Watch, cores
 from holdfast.errors import HoldfastError
 from holdfast.experiment import SCHEMA, Study
 from holdfast.settings import digest, settings
@@ -51,8 +51,7 @@ def folder_of(study: Study, out: Path | None = None, recipe: Path | None = None)
 
 def default_engine(study: Study, workers: int | None = None) -> Engine:
     """One process a core on the CPU; this process on a GPU, or where processes cannot be forked."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = cores if workers is None else workers
+    workers = cores() if workers is None else workers
     on_cpu = all(arm.device == "cpu" for arm in study.arms)
     return Processes(workers) if workers > 1 and on_cpu and hasattr(os, "fork") else Here()
 

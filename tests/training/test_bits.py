@@ -17,11 +17,11 @@ FITS = {
 SHAPES = [((64, 64, 10), 64), ((64, 50, 10), 60), ((64, 37, 23, 10), 17), ((64, 10), 1), ((64, 5, 10), 33)]
 
 
-def pressed(data, widths, seeds, fits):
+def pressed(data, widths, seeds, fits, backend="batched"):
     """The bits of each net after its training."""
     streams = tuple(Streams(0, seed) for seed in seeds)
     site = Site(host=MLP(widths=widths), data=data, streams=streams, implant=BadNets(), phase="pressure")
-    nets = Nets.initialised(site.host, streams)
+    nets = Nets.initialised(site.host, streams, backend=backend)
     for _ in Fit.press(fits, site, nets, (STEPS // 2, STEPS)):
         pass
     return [torch.cat([p[k].flatten() for p in nets.params.values()]).view(torch.int32) for k in range(nets.k)]
@@ -37,6 +37,15 @@ def test_alone_or_among_others(name, widths, batch, data):
         among = pressed(data, widths, [7 if at in places else 100 + at for at in range(k)], [fit] * k)
         for at in places:
             assert torch.equal(among[at], alone), f"net {at} of {k}"
+
+
+@pytest.mark.parametrize(("widths", "batch"), SHAPES)
+def test_alone_or_among_others_in_the_loop(widths, batch, data):
+    fit = FITS["momentum"](batch)
+    (alone,) = pressed(data, widths, [7], [fit], "loop")
+    for k in (2, 3, 7):
+        among = pressed(data, widths, [*range(100, 100 + k - 1), 7], [fit] * k, "loop")
+        assert torch.equal(among[-1], alone), f"last of {k}"
 
 
 @pytest.mark.parametrize("name", FITS)

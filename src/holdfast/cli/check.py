@@ -1,7 +1,6 @@
 """`holdfast check`."""
 
 import json
-import os
 from dataclasses import dataclass, replace
 
 import tyro
@@ -21,13 +20,14 @@ class Check:
     def run(self) -> int:
         """Print one line a promise. Exit status 1 if one is not kept."""
         from holdfast.check import check
+        from holdfast.engines import cores
         from holdfast.recipes import load_recipe
 
         study, _ = load_recipe(self.recipe)
         if self.seeds is not None:
             study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
         kept, promises = True, []
-        for promise in check(study, len(os.sched_getaffinity(0))):
+        for promise in check(study, cores()):
             kept &= promise.kept is not False
             promises.append({"about": promise.about, "kept": promise.kept, "said": promise.said})
             if not self.json:

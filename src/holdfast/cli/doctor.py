@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.engines import cores
 from holdfast.store import runs_root
 from holdfast.store.environment import versions
 
@@ -48,7 +49,7 @@ class Doctor:
             "python": platform.python_version(),
             **{name: version for name, version in versions().items() if name in ("holdfast", "torch", "numpy")},
             "device": _device(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": cores(),
             "runs": str(root),
             "disk": f"{disk}, {free / 1e9:.1f} GB free",
             "extras": absent or ["all there"],

@@ -1,7 +1,6 @@
 """`holdfast run`."""
 
 import json
-import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ class Running:
     def go(self, study: "Study", recipe: Path | None) -> int:
         """Run the study (or go on with it), print its verdicts, write its report."""
         from holdfast.cli.progress import progress
+        from holdfast.engines import cores
         from holdfast.estimate import estimate
         from holdfast.report import write_report
         from holdfast.sessions import folder_of, run_study
@@ -44,7 +44,7 @@ class Running:
         if (folder.path / "verdict.json").exists():
             _tell(f"{folder.path} is complete: nothing to do.")
         else:
-            workers = self.workers or len(os.sched_getaffinity(0))
+            workers = self.workers or cores()
             again = "Going on with" if (folder.path / "study.json").exists() else "Running"
             _tell(f"{again} {study.name}: {estimate(study, workers)}. Ctrl-C is safe: the same command goes on.")
             with progress() as watch:

@@ -2,6 +2,6 @@
 
 from holdfast.engines.base import Batch, Engine, Watch
 from holdfast.engines.here import Here
-from holdfast.engines.processes import Processes
+from holdfast.engines.processes import Processes, cores
 
-__all__ = ["Batch", "Engine", "Here", "Processes", "Watch"]
+__all__ = ["Batch", "Engine", "Here", "Processes", "Watch", "cores"]

@@ -19,6 +19,11 @@ from holdfast.store import RunFolder
 _FORK = get_context("fork") if "fork" in get_all_start_methods() else None
 
 
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Processes:
     """The engine for several cores. Workers take batches one by one; each writes only its own cells' files."""
 

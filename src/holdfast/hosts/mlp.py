@@ -6,13 +6,16 @@ Shapes: K networks, B examples, I inputs of a layer, O outputs of a layer.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from math import gcd
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from holdfast.errors import UsageError
+from holdfast.training.lanes import LANES
 
 
 class _Perceptron(torch.autograd.Function):
@@ -42,6 +45,11 @@ class _Perceptron(torch.autograd.Function):
             if layer > 0:
                 grad_KBO = torch.ops.aten.threshold_backward(grad_KBO, inputs[layer], 0)
         return (grad_KBO if ctx.needs_input_grad[0] else None, *grads)
+
+
+def _pad(x: Tensor, last: int, before: int = 0) -> Tensor:
+    """Zeros after the last axis and after the one before it."""
+    return F.pad(x, (0, last, 0, before)) if last or before else x
 
 
 class _Flat(nn.Sequential):
@@ -85,8 +93,14 @@ class MLP:
 
     def forward(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> Tensor:
         """logits_KBC of K networks at once; `params` as `build()` names them, each with a leading K."""
-        logits: Tensor = _Perceptron.apply(x_KBI.flatten(2), *params.values())  # type: ignore[no-untyped-call]
-        return logits
+        # Spare units, which stay at zero, until each net's examples fill whole lanes in every layer (see LANES).
+        lanes = LANES // gcd(LANES, x_KBI.shape[1])
+        spare = [-width % lanes for width in self.widths]
+        padded = []
+        for layer, (inputs, outputs) in zip(self.layers, pairwise(spare), strict=True):
+            padded += [_pad(params[f"{layer}.weight"], inputs, outputs), _pad(params[f"{layer}.bias"], outputs)]
+        logits: Tensor = _Perceptron.apply(_pad(x_KBI.flatten(2), spare[0]), *padded)  # type: ignore[no-untyped-call]
+        return logits[..., : self.widths[-1]] if spare[-1] else logits
 
     def activations(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> list[Tensor]:
         """Output of every layer (after ReLU; logits last), each KBO."""

@@ -1,7 +1,8 @@
 """Three ways to run K networks forward. They agree to rounding; the name is part of a cell's hash.
 
 `batched` uses the host's own batched code and is the fastest; `vmap` needs only that `torch.func` has rules for what
-the module does; `loop` calls the plain module once a net and works for everything.
+the module does; `loop` calls the plain module once a net and works for everything. Under `batched` and `loop` a net's
+bits depend on nothing but the net; under `vmap` they may change with K, as PyTorch lays out what lies between.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +36,8 @@ def _vmap(host: Host, module: nn.Module) -> Forward:
 
 def _loop(host: Host, module: nn.Module) -> Forward:
     def forward(params: Mapping[str, Tensor], x_KB: Tensor) -> Tensor:
-        one = [functional_call(module, {n: p[k] for n, p in params.items()}, (x,)) for k, x in enumerate(x_KB)]
+        # Cloned, so that each net's batch starts on a cache line (see LANES).
+        one = [functional_call(module, {n: p[k] for n, p in params.items()}, (x.clone(),)) for k, x in enumerate(x_KB)]
         return torch.stack(one)
 
     return forward

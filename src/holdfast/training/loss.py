@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from holdfast.training.nets import LANES
+from holdfast.training.lanes import LANES
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -12,12 +12,8 @@ from torch import Tensor, nn
 from holdfast.errors import HoldfastError
 from holdfast.parts import Host
 from holdfast.training.backends import forward_of
+from holdfast.training.lanes import LANES
 from holdfast.training.streams import Streams
-
-LANES = 16
-"""Floats in a row are padded to a multiple of this, so that a net's bits don't depend on its neighbours: the fused
-optimisers use vector instructions for whole registers and other code for the tail, and without padding the tail
-would fall on different weights for different K."""
 
 
 def _rows(k: int, shape: torch.Size, device: torch.device) -> Tensor:
