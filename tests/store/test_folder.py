@@ -28,6 +28,16 @@ def test_settings_are_there_before_anything_else(tmp_path):
     assert folder.environment() == {"started": "today"}, "the first start is kept"
 
 
+def test_what_a_kill_left_half_written_is_swept_up(tmp_path):
+    folder = begun(tmp_path / "run")
+    half, whole = (tmp_path / "run" / "nets" / name for name in (".tmpXa4b2z", "0123.safetensors"))
+    half.write_bytes(b"half")
+    whole.write_bytes(b"whole")
+    folder.begin(STUDY, {})
+    assert whole.exists()
+    assert not half.exists()
+
+
 def test_another_study_is_not_mixed_in(tmp_path):
     folder = begun(tmp_path / "run")
     with pytest.raises(DamagedRun, match="other settings.*--out"):

@@ -47,6 +47,8 @@ class RunFolder:
         """
         for part in ("measures", "nets", "state"):
             (self.path / part).mkdir(parents=True, exist_ok=True)
+            for half in (self.path / part).glob(".tmp*"):  # safetensors leaves these when it is killed in a write
+                half.unlink(missing_ok=True)
         if (self.path / "study.json").exists():
             if self.study() != json.loads(json.dumps(study)):
                 raise DamagedRun(f"{self.path} holds a run of other settings. Choose another folder with --out.")
