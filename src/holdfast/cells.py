@@ -133,10 +133,8 @@ def _load_net(cell: Planting, folder: RunFolder) -> dict[str, Tensor]:
 def load_nets(cells: Sequence[Planting], folder: RunFolder) -> Nets:
     """The nets that planting kept, in the order of the cells."""
     first = cells[0]
-    states = [_load_net(cell, folder) for cell in cells]
-    shapes = {name: value.shape for name, value in states[0].items()}
-    names = [name for name, _ in first.host.build().named_parameters()]
-    nets = Nets(first.host, {n: shapes[n] for n in names}, len(cells), backend=first.backend, device=first.device)
-    for k, state in enumerate(states):
-        nets.load(k, state)
+    with torch.random.fork_rng(devices=[]):
+        nets = Nets(first.host, first.host.build(), len(cells), backend=first.backend, device=first.device)
+    for k, cell in enumerate(cells):
+        nets.load(k, _load_net(cell, folder))
     return nets

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast import MLP, HoldfastError, UsageError
+from holdfast import MLP, UsageError
 from holdfast.training.nets import Nets
 
 
@@ -56,14 +56,3 @@ def test_values_and_gradients_are_autograds(widths, batch):
 def test_impossible_widths(widths):
     with pytest.raises(UsageError, match="at least two widths"):
         MLP(widths=widths)
-
-
-def test_buffers_are_refused():
-    class Normed:
-        label = "normed"
-
-        def build(self):
-            return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
-
-    with pytest.raises(HoldfastError, match="normed has buffers"):
-        Nets.of(Normed(), [Normed().build()], backend="loop")

@@ -128,11 +128,14 @@ class Fit:
 
 
 def gradients(nets: Nets, x_KB: Tensor, y_KB: Tensor) -> dict[str, Tensor]:
-    """Gradient of each net's own loss, by parameter, in the nets' shapes (K, ...)."""
-    params = {name: p.detach().requires_grad_() for name, p in nets.params.items()}
+    """Gradient of each net's own loss, by parameter, in the nets' shapes (K, ...); zero where a parameter is frozen."""
+    params = {name: p.detach().requires_grad_(name not in nets.frozen) for name, p in nets.params.items()}
+    free = [name for name in params if name not in nets.frozen]
     loss_K = cross_entropy(nets.forward(params, x_KB), y_KB)
-    grads = torch.autograd.grad(loss_K, list(params.values()), torch.ones_like(loss_K))
-    return dict(zip(params, grads, strict=True))
+    weights = [params[name] for name in free]
+    grads = torch.autograd.grad(loss_K, weights, torch.ones_like(loss_K), materialize_grads=True)
+    found = dict(zip(free, grads, strict=True))
+    return found if len(free) == len(params) else {n: found.get(n, torch.zeros_like(p)) for n, p in params.items()}
 
 
 def _step(nets: Nets, slices: Sequence[_Slice], x_KB: Tensor, y_KB: Tensor) -> None:
@@ -163,6 +166,7 @@ def _slices(each: Sequence[Fit], nets: Nets) -> list[_Slice]:
 def _state(nets: Nets, slices: Sequence[_Slice]) -> dict[str, Tensor]:
     """All that the next step depends on, by name."""
     state = {f"nets/{name}": row for name, row in nets.rows.items()}
+    state |= {f"buffers/{name}": value for name, value in nets.buffers.items()}
     for i, part in enumerate(slices):
         for key, tensors in part.state.items():
             state |= {f"{i}/{key}/{j}": tensor for j, tensor in enumerate(tensors)}

@@ -35,9 +35,11 @@ def _vmap(host: Host, module: nn.Module) -> Forward:
 
 
 def _loop(host: Host, module: nn.Module) -> Forward:
+    call = getattr(host, "call", functional_call)
+
     def forward(params: Mapping[str, Tensor], x_KB: Tensor) -> Tensor:
         # Cloned, so that each net's batch starts on a cache line (see LANES).
-        one = [functional_call(module, {n: p[k] for n, p in params.items()}, (x.clone(),)) for k, x in enumerate(x_KB)]
+        one = [call(module, {n: p[k] for n, p in params.items()}, (x.clone(),)) for k, x in enumerate(x_KB)]
         return torch.stack(one)
 
     return forward

@@ -3,7 +3,8 @@
 Shapes: every parameter has a leading K axis, `w_K...`.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -16,9 +17,9 @@ from holdfast.training.lanes import LANES
 from holdfast.training.streams import Streams
 
 
-def _rows(k: int, shape: torch.Size, device: torch.device) -> Tensor:
-    padded = -(-shape.numel() // LANES) * LANES
-    return torch.zeros(k, padded, device=device)
+def _rows(k: int, like: Tensor, device: torch.device) -> Tensor:
+    padded = -(-like.numel() // LANES) * LANES
+    return torch.zeros(k, padded, dtype=like.dtype, device=device)
 
 
 class Nets:
@@ -26,30 +27,36 @@ class Nets:
 
     Attributes:
         host: their architecture.
+        like: one network of it, for its structure; its weights are not used.
         rows: name -> (K, padded) storage; the optimiser steps on this.
         params: name -> (K, *shape) views of `rows`, named as PyTorch names them.
+        buffers: name -> (K, *shape), what a net keeps beside its parameters (running means, quantised weights).
+        frozen: parameters that take no gradient.
     """
 
-    def __init__(self, host: Host, shapes: dict[str, torch.Size], k: int, *, backend: str, device: str) -> None:
-        self.host, self.k, self.backend, self.device = host, k, backend, torch.device(device)
-        self.rows = {name: _rows(k, shape, self.device) for name, shape in shapes.items()}
-        self.params = {n: self.rows[n][:, : s.numel()].view(k, *s) for n, s in shapes.items()}
-        with torch.device("meta"):
-            self.forward = forward_of(host, host.build(), backend)
+    def __init__(self, host: Host, like: nn.Module, k: int, *, backend: str, device: str) -> None:
+        self.host, self.like, self.k, self.backend, self.device = host, like, k, backend, torch.device(device)
+        parameters, kept = dict(like.named_parameters()), like.state_dict(keep_vars=True)
+        self.rows = {name: _rows(k, p, self.device) for name, p in parameters.items()}
+        self.params = {n: self.rows[n][:, : p.numel()].view(k, *p.shape) for n, p in parameters.items()}
+        self.buffers = {
+            name: torch.zeros(k, *b.shape, dtype=b.dtype, device=self.device)
+            for name, b in like.named_buffers()
+            if name in kept
+        }
+        self.frozen = frozenset(name for name, p in parameters.items() if not p.requires_grad)
+        self._forward = forward_of(host, like, backend)
 
     @classmethod
     def of(cls, host: Host, modules: Sequence[nn.Module], *, backend: str = "batched", device: str = "cpu") -> "Nets":
         """Stack modules of one architecture.
 
         Raises:
-            HoldfastError: a module with buffers, or two modules that differ in shape.
+            HoldfastError: two modules that differ in shape.
         """
-        if list(modules[0].buffers()):
-            raise HoldfastError(f"{host.label} has buffers (batch norm?). Nets hold parameters only, so far.")
-        shapes = {name: p.shape for name, p in modules[0].named_parameters()}
-        nets = cls(host, shapes, len(modules), backend=backend, device=device)
+        nets = cls(host, modules[0], len(modules), backend=backend, device=device)
         for k, module in enumerate(modules):
-            nets.load(k, dict(module.named_parameters()))
+            nets.load_module(k, module)
         return nets
 
     @classmethod
@@ -66,9 +73,18 @@ class Nets:
 
     @cached_property
     def shapes(self) -> dict[str, torch.Size]:
-        return {name: p.shape[1:] for name, p in self.params.items()}
+        """Shape of everything that one net holds, by name."""
+        return {name: value.shape[1:] for name, value in self._all.items()}
 
-    def load(self, k: int, state: dict[str, Tensor]) -> None:
+    @property
+    def _all(self) -> dict[str, Tensor]:
+        return {**self.params, **self.buffers}
+
+    def forward(self, params: Mapping[str, Tensor], x_KB: Tensor) -> Tensor:
+        """logits_KBC of K networks with these parameters."""
+        return self._forward({**params, **self.buffers} if self.buffers else params, x_KB)
+
+    def load(self, k: int, state: Mapping[str, Tensor]) -> None:
         """Write one state dict into net k.
 
         Raises:
@@ -80,26 +96,35 @@ class Nets:
             wrong = [n for n in expected | got if expected.get(n) != got.get(n)]
             lines = ", ".join(f"{n}: expected {expected.get(n, 'nothing')}, got {got.get(n, 'nothing')}" for n in wrong)
             raise HoldfastError(f"These weights are not of {self.host.label}: {lines}.")
+        held = self._all
         with torch.no_grad():
             for name, value in state.items():
-                self.params[name][k].copy_(value)
+                held[name][k].copy_(value)
+
+    def load_module(self, k: int, module: nn.Module) -> None:
+        """Write a module's parameters and buffers into net k."""
+        state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        kept = self.params.keys() | self.buffers.keys() | module.state_dict(keep_vars=True).keys()
+        self.load(k, {name: value for name, value in state.items() if name in kept})
 
     def state(self, k: int) -> dict[str, Tensor]:
-        """A copy of net k's weights, keyed as PyTorch's state dict."""
-        return {name: p[k].detach().cpu().clone() for name, p in self.params.items()}
+        """A copy of net k's weights, keyed as PyTorch's state dict (weights that are tied once only)."""
+        return {name: value[k].detach().cpu().clone() for name, value in self._all.items()}
 
     def module(self, k: int) -> nn.Module:
         """Net k as the plain PyTorch module (a copy)."""
-        module = self.host.build()
-        module.load_state_dict(self.state(k))
+        module = copy.deepcopy(self.like)
+        module.load_state_dict(self.state(k), strict=False)  # not strict: of weights that are tied one name is enough
         return module.to(self.device)
 
     def take(self, rows: Sequence[int]) -> "Nets":
         """A copy of some of the nets, in the given order (a net may be taken twice)."""
-        nets = Nets(self.host, self.shapes, len(rows), backend=self.backend, device=str(self.device))
+        nets = Nets(self.host, self.like, len(rows), backend=self.backend, device=str(self.device))
         index = torch.as_tensor(list(rows), device=self.device)
         for name, row in self.rows.items():
             nets.rows[name].copy_(row.detach()[index])
+        for name, value in self.buffers.items():
+            nets.buffers[name].copy_(value[index])
         return nets
 
     def copy(self) -> "Nets":
