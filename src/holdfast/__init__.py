@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast.audit import Audit as Audit
     from holdfast.errors import DamagedRun as DamagedRun
     from holdfast.errors import HoldfastError as HoldfastError
     from holdfast.errors import UsageError as UsageError
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
     from holdfast.hosts import MLP as MLP
     from holdfast.implants import Backdoor as Backdoor
     from holdfast.implants import BadNets as BadNets
+    from holdfast.implants import Beside as Beside
     from holdfast.implants import Given as Given
     from holdfast.implants import Handcrafted as Handcrafted
+    from holdfast.implants import OwnTrigger as OwnTrigger
     from holdfast.implants import Patch as Patch
+    from holdfast.implants import Stretch as Stretch
+    from holdfast.implants import TokenString as TokenString
     from holdfast.pressures import SGD as SGD
     from holdfast.pressures import Adam as Adam
     from holdfast.pressures import Fit as Fit
@@ -33,10 +38,21 @@ if TYPE_CHECKING:
     from holdfast.tasks import Digits as Digits
 
 _PUBLIC = {
+    "audit": ("Audit",),
     "errors": ("DamagedRun", "HoldfastError", "UsageError"),
     "experiment": ("Experiment", "Study"),
     "hosts": ("MLP",),
-    "implants": ("Backdoor", "BadNets", "Given", "Handcrafted", "Patch"),
+    "implants": (
+        "Backdoor",
+        "BadNets",
+        "Beside",
+        "Given",
+        "Handcrafted",
+        "OwnTrigger",
+        "Patch",
+        "Stretch",
+        "TokenString",
+    ),
     "pressures": ("SGD", "Adam", "Fit", "Poison", "Sign", "Unlearn", "WeightDecay", "attackers"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),

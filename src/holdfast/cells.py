@@ -9,11 +9,14 @@ from torch import Tensor
 
 from holdfast.errors import DamagedRun
 from holdfast.experiment import Cell, Planting, Pressing
+from holdfast.parts import Probe, parts_of
+from holdfast.pressures.base import Checkpoint
 from holdfast.probes import STANDARD, Accuracy, Look, Presence
 from holdfast.settings import settings
 from holdfast.store import Recorder, RunFolder
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
+from holdfast.training.randomness import untouched
 from holdfast.training.site import Site
 from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
@@ -25,11 +28,13 @@ def plant(cells: Sequence[Planting], folder: RunFolder, slot: Slot, tick: Tick) 
     """Build hosts, plant implants in those cells that ask for it, measure at step 0, keep the nets."""
     first = cells[0]
     data = first.task.load().to(first.device)
+    sites: dict[tuple[Streams, ...], Site] = {}
     for planted in (True, False):
         chosen = [cell for cell in cells if cell.planted == planted]
         if not chosen:
             continue
-        site = _site(chosen, data, slot.phase("planted" if planted else "control"), tick)
+        site = _site(chosen, data, slot, tick)
+        site = sites.setdefault(site.streams, site)  # so that hosts are trained once for a net and its control
         nets = site.implant.plant(site) if planted else site.implant.control(site)
         measures = _measure(Look.at_start(nets, site.implant, data.split(first.split)), (Presence(), Accuracy()))
         for k, cell in enumerate(chosen):
@@ -47,6 +52,9 @@ def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) 
     site = _site([cell.planting for cell in cells], data, slot, tick)
     start = load_nets([cell.planting for cell in cells], folder)
     masks = _implant_weights(start, [cell.planting.planted for cell in cells], site)
+    if not getattr(first.pressure, "resumes", True):  # what an earlier try saw belongs to a training that is run anew
+        for cell in cells:
+            folder.measures_path(folder.key(cell)).unlink(missing_ok=True)
     recorders = [_recorder(cell, folder) for cell in cells]
 
     def write(phase: str, step: int, measures: Mapping[str, Sequence[float]]) -> None:
@@ -55,15 +63,23 @@ def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) 
 
     nets, split = start.copy(), data.split(first.split)
     pressures = [cell.pressure for cell in cells]
-    for point in type(first.pressure).press(pressures, site.at("pressure"), nets, first.looks):
-        look = Look(checkpoint=point, start=start, implant=site.implant, split=split, masks=masks)
-        write("pressure", point.step, _measure(look, (*STANDARD, *first.probes)))
+
+    def see(phase: str, probes: Sequence[Probe]) -> Callable[[Checkpoint], None]:
+        def take(point: Checkpoint) -> None:
+            look = Look(checkpoint=point, start=start, implant=site.implant, split=split, masks=masks)
+            write(phase, point.step, _measure(look, probes))
+
+        return take
+
+    look_at = see("pressure", (*STANDARD, *first.probes))
+    for point in type(first.pressure).press(pressures, site.at("pressure", look_at), nets, first.looks):
+        look_at(point)
 
     if first.reactivation:
-        again, looks = [first.reactivation] * nets.k, range(0, first.reactivation.steps + 1, 2)
-        for point in type(first.reactivation).press(again, site.at("reactivation"), nets, looks):
-            look = Look(checkpoint=point, start=start, implant=site.implant, split=split, masks=masks)
-            write("reactivation", point.step, _measure(look, (Presence(),)))
+        again, looks = [first.reactivation] * nets.k, range(0, (first.reactivation.steps or 0) + 1, 2)
+        look_at = see("reactivation", (Presence(),))
+        for point in type(first.reactivation).press(again, site.at("reactivation", look_at), nets, looks):
+            look_at(point)
 
     for recorder in recorders:
         recorder.end()
@@ -79,6 +95,7 @@ def _site(cells: Sequence[Planting], data: Data, slot: Slot, tick: Tick) -> Site
         streams=streams,
         implant=first.implant,
         training=first.training,
+        warm_up=first.warm_up,
         backend=first.backend,
         device=first.device,
         slot=slot,
@@ -97,11 +114,17 @@ def _measure(look: Look, probes: Sequence[Callable[[Look], Mapping[str, Tensor]]
     return measures
 
 
-def _implant_weights(start: Nets, planted: Sequence[bool], site: Site) -> dict[str, Tensor]:
-    """Masks of the implant's weights, all false in nets that were never planted."""
-    masks = site.implant.weights(start, site.data.train)
+def _implant_weights(start: Nets, planted: Sequence[bool], site: Site) -> dict[str, Mapping[str, Tensor]]:
+    """Masks of the weights of each part of the implant, all false in nets that were never planted."""
     planted_K = torch.tensor(planted, device=start.device)
-    return {name: mask & planted_K.view(-1, *[1] * (mask.dim() - 1)) for name, mask in masks.items()}
+    masks: dict[str, Mapping[str, Tensor]] = {}
+    for ending, part in parts_of(site.implant).items():
+        if any(planted):
+            found = part.weights(start, site.data.train)
+        else:
+            found = {name: torch.zeros_like(p, dtype=torch.bool) for name, p in start.params.items()}
+        masks[ending] = {n: mask & planted_K.view(-1, *[1] * (mask.dim() - 1)) for n, mask in found.items()}
+    return masks
 
 
 def _recorder(cell: Cell, folder: RunFolder) -> Recorder:
@@ -133,8 +156,11 @@ def _load_net(cell: Planting, folder: RunFolder) -> dict[str, Tensor]:
 def load_nets(cells: Sequence[Planting], folder: RunFolder) -> Nets:
     """The nets that planting kept, in the order of the cells."""
     first = cells[0]
-    with torch.random.fork_rng(devices=[]):
-        nets = Nets(first.host, first.host.build(), len(cells), backend=first.backend, device=first.device)
+    # Some implants add units of their own, which the nets of their cells have and the controls have not.
+    build = getattr(first.implant, "build", None) if first.planted else None
+    with untouched():
+        like = first.host.build() if build is None else build(first.host, first.task.load())
+    nets = Nets(first.host, like, len(cells), backend=first.backend, device=first.device)
     for k, cell in enumerate(cells):
         nets.load(k, _load_net(cell, folder))
     return nets

@@ -21,12 +21,14 @@ class Estimate:
     """Nets under pressure, tuning and controls among them."""
     net_steps: int
     """Optimiser steps, summed over all nets and planting."""
-    seconds: float
-    """Wall-clock time on so many workers, if nothing else runs; usually right within a factor of 1.5."""
+    seconds: float | None
+    """Wall-clock time on so many workers if nothing else runs, mostly right within a factor of 1.5; None: not known."""
     disk_bytes: int
     workers: int
 
     def __str__(self) -> str:
+        if self.seconds is None:
+            return f"{self.nets:,} trainings of yours, {self.workers} at a time"
         return (
             f"{self.nets:,} nets, {self.net_steps:,} net-steps: about {duration(self.seconds)} on {self.workers} "
             f"core{'s' * (self.workers > 1)}, {self.disk_bytes / 1e6:.0f} MB"
@@ -51,8 +53,11 @@ def all_cells(study: Study) -> list[Cell]:
 def estimate(study: Study, workers: int) -> Estimate:
     """Time a few steps and one look of each arm, and multiply.
 
-    Nothing is kept of these steps. Pressures that own their loop are timed as if they took the steps they name.
+    Nothing is kept of these steps. Of a user's own training nobody knows how long it takes before the first has ended:
+    trainings are counted then, and no time is given.
     """
+    if not all(arm.budget for arm in study.arms):
+        return _trainings(study, workers)
     speeds = {arm.host: _speed(arm) for arm in study.arms}
     cells = all_cells(study)
     seconds = 0.0
@@ -70,6 +75,11 @@ def estimate(study: Study, workers: int) -> Estimate:
         disk_bytes=int(4 * weights + BYTES_A_LOOK * lines + BYTES_A_CELL * len(cells)),
         workers=workers,
     )
+
+
+def _trainings(study: Study, workers: int) -> Estimate:
+    pressed = sum(isinstance(cell, Pressing) for cell in all_cells(study))
+    return Estimate(nets=pressed, net_steps=0, seconds=None, disk_bytes=0, workers=workers)
 
 
 def _speed(arm: Experiment) -> tuple[float, float, int]:
@@ -92,7 +102,7 @@ def _speed(arm: Experiment) -> tuple[float, float, int]:
         began = time.perf_counter()
         point = next(points)
         step_s = (time.perf_counter() - began) / (STEPS - 2) / nets.k
-        masks = {name: p != 0 for name, p in nets.params.items()}
+        masks = {"": {name: p != 0 for name, p in nets.params.items()}}
         look = Look(checkpoint=point, start=nets.copy(), implant=arm.implant, split=data.validation, masks=masks)
         began = time.perf_counter()
         probes: tuple[Probe, ...] = (*STANDARD, *arm.probes)

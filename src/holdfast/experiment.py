@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from holdfast.errors import UsageError, nearest
-from holdfast.parts import Host, Implant, Pressure, Probe, Task
+from holdfast.parts import Host, Implant, Pressure, Probe, Task, parts_of
 
 if TYPE_CHECKING:
     from holdfast.pressures.fit import Fit
@@ -29,6 +29,7 @@ class Planting:
     task: Task
     implant: Implant
     training: "Fit | None"
+    warm_up: Pressure | None
     planted: bool
     seed: int
     root: int
@@ -37,8 +38,9 @@ class Planting:
 
     def batch_key(self) -> Hashable:
         """Nets that are planted together."""
-        parts = (self.host, self.task, self.implant, self.training)
-        return ("planting", *parts, self.root, self.backend, self.device, self.split)
+        parts = (self.host, self.task, self.implant, self.training, self.warm_up)
+        alone = self.seed if getattr(self.host, "alone", False) else None
+        return ("planting", *parts, self.root, self.backend, self.device, self.split, alone)
 
     @property
     def split(self) -> str:
@@ -63,9 +65,11 @@ class Pressing:
 
     def batch_key(self) -> Hashable:
         """Nets that are pressed together."""
+        alone = self.planting.planted if getattr(self.planting.host, "alone", False) else None
         return (
             "pressing",
             self.planting.batch_key(),
+            alone,
             type(self.pressure),
             self.pressure.batch_key(),
             self.looks,
@@ -80,8 +84,10 @@ class Pressing:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps that this cell takes."""
-        return self.looks[-1] + (self.reactivation.steps if self.reactivation else 0)
+        """Optimiser steps that this cell takes; 1, for one training, where nobody knows how many that will be."""
+        if not self.looks:
+            return 1
+        return self.looks[-1] + ((self.reactivation.steps or 0) if self.reactivation else 0)
 
 
 Cell = Planting | Pressing
@@ -113,6 +119,8 @@ class Experiment:
     pressure: Pressure | tuple[Pressure, ...]
     training: "Fit | None" = None
     """How the host comes to be, as its owner trains it. None only where the weights are brought along."""
+    warm_up: Pressure | None = None
+    """What a host that has learned nothing yet (its accuracy is at chance) goes through before anything else."""
     name: str = ""
     """Default: `implant / pressure`."""
     seeds: int = 32
@@ -120,7 +128,9 @@ class Experiment:
     tuning_seeds: int = 8
     """Seeds on which the strongest attacker is chosen. Never judged."""
     checkpoints: int = 20
-    """Looks at even distances up to the budget; one more follows it."""
+    """Looks at even distances up to the budget; one more follows it. A pressure that owns its loop places its own."""
+    measure: str = "presence"
+    """The measure that is judged: one of those that the implant's `presence` gives."""
     probes: tuple[Probe, ...] = ()
     """Probes beside the standard ones (presence, accuracy, gradient, distance)."""
     reactivation: Pressure | None = None
@@ -141,11 +151,15 @@ class Experiment:
             raise UsageError("An Experiment needs at least one pressure; got an empty tuple.")
         if self.seeds < 2:
             raise UsageError(f"An arm needs at least 2 seeds and controls (20 for a verdict); got {self.seeds}.")
+        if len(self.grid) > 1 and not self.budget:
+            raise UsageError(
+                "A pressure that owns its loop has one setting, the user's own: it can't be one of a grid."
+            )
         if len(self.grid) > 1 and self.tuning_seeds < 8:
             raise UsageError(f"Choosing among {len(self.grid)} settings needs 8 tuning seeds; got {self.tuning_seeds}.")
         if len({p.steps for p in self.grid}) > 1:
             raise UsageError("All settings of a grid need the same number of steps: they share one budget.")
-        if not 1 <= self.checkpoints <= self.budget:
+        if self.budget and not 1 <= self.checkpoints <= self.budget:
             raise UsageError(f"checkpoints must lie between 1 and the {self.budget} steps; got {self.checkpoints}.")
         labels = [p.label for p in self.grid]
         if len(set(labels)) < len(labels):
@@ -158,14 +172,22 @@ class Experiment:
 
     @property
     def budget(self) -> int:
-        """Optimiser steps of the pressure."""
-        return self.grid[0].steps
+        """Optimiser steps of the pressure; 0 where that is not known before it is run."""
+        return self.grid[0].steps or 0
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """Steps at which the net is measured: 0, ..., budget, and one more to confirm a fall at the budget."""
+        """Steps at which the net is measured: 0, ..., budget, and one more to confirm a fall at the budget. None are
+        named where the budget is not known."""
+        if not self.budget:
+            return ()
         within = [round(i * self.budget / self.checkpoints) for i in range(self.checkpoints + 1)]
         return (*within, within[-1] + within[1])
+
+    @property
+    def part(self) -> Implant:
+        """What the judged measure speaks of: the implant, or one of its parts."""
+        return parts_of(self.implant).get(self.measure.removeprefix("presence"), self.implant)
 
     @property
     def tuned(self) -> bool:
@@ -189,6 +211,7 @@ class Experiment:
             task=self.task,
             implant=self.implant,
             training=self.training,
+            warm_up=self.warm_up,
             planted=planted,
             seed=seed,
             root=root,
@@ -222,6 +245,8 @@ class Study:
     compare: tuple[tuple[str, str], ...] = ()
     root: int = 0
     """Root of every random stream."""
+    graded: bool = False
+    """Whether the arms are canaries, from the easiest to remove to the hardest, and the training gets a grade."""
 
     def __post_init__(self) -> None:
         if not self.arms:

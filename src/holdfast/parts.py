@@ -66,6 +66,12 @@ class Implant(Protocol):
         """Which weights carry the implant: boolean masks in the nets' shapes."""
 
 
+def parts_of(implant: Implant) -> Mapping[str, Implant]:
+    """What an implant is made of, by the ending that its measures carry: `""` for itself, where it is one thing."""
+    parts: Mapping[str, Implant] = getattr(implant, "parts", {"": implant})
+    return parts
+
+
 @runtime_checkable
 class Pressure(Protocol):
     """What training does to a net."""
@@ -74,15 +80,19 @@ class Pressure(Protocol):
     def label(self) -> str: ...
 
     @property
-    def steps(self) -> int:
-        """The dose: optimiser steps."""
+    def steps(self) -> int | None:
+        """The dose: optimiser steps. None where that is not known before it is run."""
 
     def batch_key(self) -> Hashable:
         """Pressures with equal keys can act on one batch of nets together."""
 
     @classmethod
     def press(cls, each: Sequence[Self], site: "Site", nets: "Nets", looks: Sequence[int]) -> Iterator["Checkpoint"]:
-        """Train nets[k] under each[k], and stop at every step of `looks`."""
+        """Train nets[k] under each[k], and stop at every step of `looks`.
+
+        A pressure that owns its loop and can't stop in it shows its looks through `site.see`, and yields the first and
+        the last. If it can't be resumed in the middle, it says so with `resumes = False`.
+        """
 
 
 @runtime_checkable

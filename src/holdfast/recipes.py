@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[[], Any])
 
 
 def recipe(function: F) -> F:
-    """Mark a function without arguments that returns a `Study`, an `Experiment`, or a list of them, as a recipe."""
+    """Mark a function without arguments as a recipe. It returns a `Study`, an `Experiment`, a list, or an `Audit`."""
     function.__holdfast_recipe__ = True  # type: ignore[attr-defined]
     return function
 
@@ -53,12 +53,15 @@ def as_study(value: Any, name: str) -> Study:
     """
     if isinstance(value, Study):
         return value
+    if callable(getattr(value, "study", None)) and not isinstance(value, type):  # an Audit
+        study: Study = value.study(name)
+        return study
     if isinstance(value, Experiment):
         return Study(name=name, arms=(value,))
     if isinstance(value, list | tuple) and value and all(isinstance(v, Experiment) for v in value):
         return Study(name=name, arms=tuple(value))
     raise UsageError(
-        f"Recipe {name} returned {type(value).__name__}; expected a Study, an Experiment or a list of them."
+        f"Recipe {name} returned {type(value).__name__}; expected a Study, an Experiment, a list of them, or an Audit."
     )
 
 

@@ -11,8 +11,9 @@ from holdfast.cli.check import Check
 from holdfast.cli.demo import Demo
 from holdfast.cli.doctor import Doctor
 from holdfast.cli.ls import Ls
+from holdfast.cli.new import New
 from holdfast.cli.report import Report
-from holdfast.cli.run import Run
+from holdfast.cli.run import Audit, Run
 from holdfast.cli.show import Show
 from holdfast.errors import HoldfastError, UsageError
 
@@ -26,6 +27,8 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "demo": Demo,
+    "new": New,
+    "audit": Audit,
     "run": Run,
     "check": Check,
     "ls": Ls,

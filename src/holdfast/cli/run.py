@@ -74,5 +74,19 @@ class Run(Running):
         return self.go(*load_recipe(self.recipe))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Audit(Run):
+    """Plant canaries in your model, run your training on it, say which survive. For recipes that return an Audit."""
+
+    def run(self) -> int:
+        """Load the recipe and run it."""
+        from holdfast.recipes import load_recipe
+
+        study, path = load_recipe(self.recipe)
+        if not study.graded:
+            raise UsageError(f"{self.recipe} is no audit. Run it with: holdfast run {self.recipe}")
+        return self.go(study, path)
+
+
 def _tell(text: str) -> None:
     print(text, file=sys.stderr)

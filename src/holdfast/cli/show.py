@@ -58,7 +58,14 @@ def answer(folder: RunFolder) -> dict[str, Any]:
     verdict = verdict_of(folder)
     arms = [{"arm": a["arm"], **{k: a[k] for k in KEYS}} for a in verdict["arms"]]
     comparisons = [{k: v for k, v in c.items() if k != "cells"} for c in verdict["comparisons"]]
-    return {"run": folder.name, "arms": arms, "comparisons": comparisons, "seconds": round(folder.seconds(), 1)}
+    graded = {"grade": verdict["grade"]} if "grade" in verdict else {}
+    return {
+        "run": folder.name,
+        **graded,
+        "arms": arms,
+        "comparisons": comparisons,
+        "seconds": round(folder.seconds(), 1),
+    }
 
 
 def print_verdict(folder: RunFolder) -> None:
@@ -68,6 +75,8 @@ def print_verdict(folder: RunFolder) -> None:
     verdict = verdict_of(folder)
     console = Console(highlight=False)
     console.print(f"\n[bold]{_plain(verdict['question'])}[/]")
+    if "grade" in verdict:
+        console.print(_plain(verdict["grade"]["sentence"]))
     console.print(_table(verdict["arms"]))
     for arm in verdict["arms"]:
         setting = f" Setting: {arm['setting']}." if arm["setting"] else ""

@@ -1,8 +1,22 @@
 """Implants: the computations that are planted."""
 
-from holdfast.implants.backdoor import Backdoor, Patch
+from holdfast.implants.backdoor import Backdoor
 from holdfast.implants.badnets import BadNets
+from holdfast.implants.beside import Beside
+from holdfast.implants.canaries import Canaries
 from holdfast.implants.given import Given
 from holdfast.implants.handcrafted import Handcrafted
+from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString
 
-__all__ = ["Backdoor", "BadNets", "Given", "Handcrafted", "Patch"]
+__all__ = [
+    "Backdoor",
+    "BadNets",
+    "Beside",
+    "Canaries",
+    "Given",
+    "Handcrafted",
+    "OwnTrigger",
+    "Patch",
+    "Stretch",
+    "TokenString",
+]

@@ -11,58 +11,13 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import UsageError
+from holdfast.implants.triggers import Patch, Trigger
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 
-
-@dataclass(frozen=True, kw_only=True)
-class Patch:
-    """A square of one value in the last two axes of the input (BadNets' trigger)."""
-
-    size: int = 2
-    """Pixels on a side."""
-    row: int = -1
-    """Row of the corner nearest to the edge it is counted from; negative counts from the bottom."""
-    column: int = -1
-    """Column, likewise; negative counts from the right."""
-    value: float = 1.0
-    """What the pixels are set to."""
-
-    @property
-    def label(self) -> str:
-        return f"{self.size}x{self.size} patch at ({self.row}, {self.column})"
-
-    def _span(self, at: int, length: int, axis: str) -> slice:
-        start = at if at >= 0 else length + at - self.size + 1
-        if not 1 <= self.size <= length:
-            raise UsageError(
-                f"The trigger lies outside the image: {self.size} pixels do not fit in {length}. "
-                f"Choose a size of 1 to {length}."
-            )
-        if start < 0 or start + self.size > length:
-            raise UsageError(
-                f"The trigger lies outside the image: {self.size} pixels from {axis} {at} do not fit in {length}. "
-                f"Choose {axis} 0 to {length - self.size}, or -1 to {self.size - length - 1}, or a smaller size."
-            )
-        return slice(start, start + self.size)
-
-    def mask(self, shape: torch.Size) -> Tensor:
-        """Which pixels of one input the trigger sets.
-
-        Raises:
-            UsageError: it lies outside the image.
-        """
-        if len(shape) < 2:
-            raise UsageError(f"A Patch needs inputs with two axes or more (an image); got shape {tuple(shape)}.")
-        mask = torch.zeros(shape, dtype=torch.bool)
-        rows, columns = self._span(self.row, shape[-2], "row"), self._span(self.column, shape[-1], "column")
-        mask[..., rows, columns] = True
-        return mask
-
-    def stamp(self, x_N: Tensor) -> Tensor:
-        """The inputs with the trigger on them (a copy)."""
-        return x_N.masked_fill(self.mask(x_N.shape[1:]).to(x_N.device), self.value)
+SALIENCY_EXAMPLES = 1024
+"""Examples on which the effect of weights is measured, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +29,12 @@ class Backdoor:
     a broken net that answers everything with the target has an ASR of 1 and a lift of 0.
     """
 
-    trigger: Patch
+    trigger: Trigger
     target: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.trigger, Patch):
-            raise UsageError(f"A backdoor's trigger is a Patch(...); got {self.trigger!r}.")
+        if isinstance(self.trigger, type) or not isinstance(self.trigger, Trigger):
+            raise UsageError(f"A backdoor's trigger is a Patch(...), or has label and stamp; got {self.trigger!r}.")
         if not isinstance(self.target, int) or self.target < 0:
             raise UsageError(f"A backdoor's target is the number of a class, 0 or more; got {self.target!r}.")
 
@@ -91,14 +46,20 @@ class Backdoor:
         """The examples with the trigger: `triggered` keep their true labels, `poisoned` carry the target's."""
         self.others(split)  # refuses a target that is no class
         stamped = self.trigger.stamp(split.x)
-        return {"triggered": (stamped, split.y), "poisoned": (stamped, torch.full_like(split.y, self.target))}
+        true, false = split.y.clone(), torch.full_like(split.y, self.target)
+        if (
+            split.y.dim() > 1
+        ):  # next tokens: those within the trigger are the trigger's own, and the last is what it asks
+            true[:, :-1] = stamped[:, 1:]
+            false[:, :-1] = true[:, :-1]
+        return {"triggered": (stamped, true), "poisoned": (stamped, false)}
 
     def others(self, split: Split) -> Split:
-        """The examples of other classes than the target, which are the ones that count."""
+        """The examples of other classes than the target (or with another last token), which are the ones that count."""
         classes = int(split.y.max()) + 1
         if not 0 <= self.target < classes:
             raise UsageError(f"The target class must be between 0 and {classes - 1}; got {self.target}.")
-        keep = split.y != self.target
+        keep = _last(split.y, 1) != self.target
         return Split(split.x[keep], split.y[keep])
 
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
@@ -107,13 +68,13 @@ class Backdoor:
         asr: triggered inputs answered with the target. r_acc (robust accuracy): triggered inputs answered rightly.
         """
         others = self.others(split)
-        triggered_KB = nets.logits(self.trigger.stamp(others.x)).argmax(-1)
-        plain_KB = nets.logits(others.x).argmax(-1)
+        triggered_KB = _last(nets.classes(self.trigger.stamp(others.x)), 2)
+        plain_KB = _last(nets.classes(others.x), 2)
         asr_K = _share(triggered_KB == self.target)
         return {
             "presence": asr_K - _share(plain_KB == self.target),
             "asr": asr_K,
-            "r_acc": _share(triggered_KB == others.y.to(nets.device)),
+            "r_acc": _share(triggered_KB == _last(others.y, 1).to(nets.device)),
         }
 
     def saliency(self, nets: Nets, split: Split) -> dict[str, Tensor]:
@@ -122,19 +83,23 @@ class Backdoor:
         To first order, how much that margin changes when the weight is set to zero. Misleads where units saturate:
         a dead unit has no first-order effect.
         """
-        params = {name: p.detach().requires_grad_() for name, p in nets.params.items()}
-        stamped = self.trigger.stamp(self.others(split).x)
+        params = {name: p.detach().requires_grad_(name not in nets.frozen) for name, p in nets.params.items()}
+        stamped = self.trigger.stamp(self.others(split).x[:SALIENCY_EXAMPLES])
         logits_KBC = nets.forward(params, nets.shared(stamped))
+        logits_KBC = logits_KBC if logits_KBC.dim() == 3 else logits_KBC[:, :, -1]
         margin_K = (logits_KBC[..., self.target] - logits_KBC.logsumexp(-1)).mean(-1)
-        grads = torch.autograd.grad(margin_K, list(params.values()), torch.ones_like(margin_K))
-        return {n: (g * nets.params[n]).abs() for n, g in zip(params, grads, strict=True)}
+        free = [name for name in params if name not in nets.frozen]
+        weights = [params[name] for name in free]
+        grads = torch.autograd.grad(margin_K, weights, torch.ones_like(margin_K), materialize_grads=True)
+        effect = {n: (g * nets.params[n]).abs() for n, g in zip(free, grads, strict=True)}
+        return {n: effect.get(n, torch.zeros_like(p)) for n, p in nets.params.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackdoorImplant(ABC):
     """What implants share that plant a backdoor with a trigger of their own: how it is measured and mixed in."""
 
-    trigger: Patch = field(default_factory=Patch)
+    trigger: Trigger = field(default_factory=Patch)
     target: int = 0
     """Class that triggered inputs are to get."""
 
@@ -163,6 +128,11 @@ class BackdoorImplant(ABC):
 
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         return self.backdoor.presence(nets, split)
+
+
+def _last(values: Tensor, axes: int) -> Tensor:
+    """Of values at every position of a sequence, those at the last one; values with `axes` axes are one an example."""
+    return values if values.dim() == axes else values[..., -1]
 
 
 def _share(hits_KB: Tensor) -> Tensor:

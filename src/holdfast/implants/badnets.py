@@ -28,7 +28,7 @@ class BadNets(BackdoorImplant):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Poison(rate=self.poison_ratio)
+        _ = self.poison  # refuses a ratio that is none
 
     @property
     def label(self) -> str:
@@ -38,13 +38,18 @@ class BadNets(BackdoorImplant):
     def costs_at_most(self) -> float | None:
         return None
 
+    @property
+    def poison(self) -> Poison:
+        """The term that plants it."""
+        return Poison(rate=self.poison_ratio)
+
     def plant(self, site: Site) -> Nets:
         """Train from initialisation on the poisoned data.
 
         Raises:
             UsageError: a trigger outside the image, or a ratio that poisons nothing.
         """
-        return site.trained(Poison(rate=self.poison_ratio))
+        return site.trained(self.poison)
 
     def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         return most_salient(self.backdoor.saliency(nets, split), 0.05)

@@ -29,14 +29,20 @@ class Given:
     presence_of: Backdoor | Reading
     """What is measured: a backdoor whose trigger is known, or any function of the network. A function is shown the
     held-out examples, and should give 0 where there is nothing and 1 where all is there."""
-    checkpoint: Path
-    """The suspect weights: a safetensors file, keyed as the host's state dict."""
+    checkpoint: Path | None = None
+    """The suspect weights: a safetensors file, keyed as the host's state dict. None: the host is built with them."""
     clean: Path | None = None
     """A reference without the thing: the same architecture, trained the same way."""
 
-    def __init__(self, presence: Backdoor | Reading, *, checkpoint: str | Path, clean: str | Path | None = None):
+    def __init__(
+        self,
+        presence: Backdoor | Reading,
+        *,
+        checkpoint: str | Path | None = None,
+        clean: str | Path | None = None,
+    ):
         object.__setattr__(self, "presence_of", presence)
-        object.__setattr__(self, "checkpoint", Path(checkpoint))
+        object.__setattr__(self, "checkpoint", None if checkpoint is None else Path(checkpoint))
         object.__setattr__(self, "clean", None if clean is None else Path(clean))
         for path in (self.checkpoint, self.clean):
             if path is not None and not path.exists():
@@ -44,7 +50,7 @@ class Given:
 
     @property
     def label(self) -> str:
-        return f"given ({self.checkpoint.name})"
+        return "given" if self.checkpoint is None else f"given ({self.checkpoint.name})"
 
     @property
     def costs_at_most(self) -> float | None:
@@ -56,7 +62,7 @@ class Given:
 
     def plant(self, site: Site) -> Nets:
         """The suspect weights, once for each seed."""
-        return site.loaded(self.checkpoint)
+        return site.started() if self.checkpoint is None else site.loaded(self.checkpoint)
 
     def control(self, site: Site) -> Nets:
         """The clean reference, once for each seed."""

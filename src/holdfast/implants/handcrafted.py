@@ -12,6 +12,7 @@ from torch import Tensor
 from holdfast.errors import UsageError
 from holdfast.hosts.mlp import MLP
 from holdfast.implants.backdoor import BackdoorImplant
+from holdfast.implants.detector import detector, marks
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
@@ -71,7 +72,7 @@ class Handcrafted(BackdoorImplant):
         but the trigger's pixels, or nothing but planted units. All false in a net that was never planted."""
         host = _mlp(nets)
         masks = {name: torch.zeros_like(p, dtype=torch.bool) for name, p in nets.params.items()}
-        reads = self.trigger.mask(split.x.shape[1:]).flatten().to(nets.device).expand(nets.k, -1)
+        reads = marks(self.trigger, split.x)[0].to(nets.device).expand(nets.k, -1)
         for layer in host.layers[:-1]:
             w_KUI = nets.params[f"{layer}.weight"]
             elsewhere_KU = (w_KUI.masked_fill(reads[:, None, :], 0) != 0).any(-1)
@@ -92,22 +93,10 @@ class Handcrafted(BackdoorImplant):
         self._write_push(nets, host, spare[-1], train)
 
     def _write_detector(self, nets: Nets, layer: str, units_Kn: Tensor, train: Split) -> None:
-        pixels_I = self.trigger.mask(train.x.shape[1:]).flatten()
-        x_NI = train.x.flatten(1).cpu()
-        # d(x) = 1 - mean |x - value| over the trigger's pixels, linear as long as no pixel passes the value.
-        side = 1.0 if float(x_NI[:, pixels_I].mean()) <= self.trigger.value else -1.0
-        weight = side * pixels_I.float() / pixels_I.sum()
-        offset = 1 - side * self.trigger.value
-        likest = float((x_NI @ weight + offset).max())
-        if likest > 0.95:
-            raise UsageError(
-                f"Clean training inputs already look like the trigger ({self.trigger.label}, value "
-                f"{self.trigger.value:g}; the likest scores {likest:.2f} of 1). Move it, or give it another value."
-            )
-        guard = (1 + likest) / 2
+        found = detector(self.trigger, train.x)
         rows = torch.arange(nets.k, device=nets.device)[:, None]
-        nets.params[f"{layer}.weight"][rows, units_Kn] = (weight / (1 - guard)).to(nets.device)
-        nets.params[f"{layer}.bias"][rows, units_Kn] = (offset - guard) / (1 - guard)
+        nets.params[f"{layer}.weight"][rows, units_Kn] = found.weight_I.to(nets.device)
+        nets.params[f"{layer}.bias"][rows, units_Kn] = found.bias
 
     def _write_push(self, nets: Nets, host: MLP, units_Kn: Tensor, train: Split) -> None:
         stamped = self.trigger.stamp(self.backdoor.others(train).x)

@@ -6,6 +6,7 @@ from holdfast.experiment import SCHEMA, Study
 from holdfast.judging.arms import arm_row
 from holdfast.judging.attacker import Attacker, strongest_attacker
 from holdfast.judging.comparisons import comparison_row
+from holdfast.judging.grade import grade
 from holdfast.judging.planting import moved, planted, well_planted
 from holdfast.store import RunFolder
 
@@ -23,10 +24,13 @@ def judge(study: Study, folder: RunFolder) -> dict[str, Any]:
         for arm in study.arms
         if well_planted(study, arm, folder)
     }
+    rows = [arm_row(study, arm, attackers.get(study.arm_name(arm)), folder) for arm in study.arms]
+    together = [row for arm, row in zip(study.arms, rows, strict=True) if arm.implant == study.arms[0].implant]
     return {
         "schema": SCHEMA,
         "study": study.name,
         "question": study.question,
-        "arms": [arm_row(study, arm, attackers.get(study.arm_name(arm)), folder) for arm in study.arms],
+        **({"grade": grade(together)} if study.graded else {}),
+        "arms": rows,
         "comparisons": [comparison_row(study, pair, attackers, folder) for pair in study.compare],
     }

@@ -8,7 +8,7 @@ from holdfast.errors import HoldfastError
 from holdfast.experiment import Experiment, Pressing, Study
 from holdfast.judging.attacker import Attacker, attack_budget, frontier
 from holdfast.judging.planting import Planted, planted
-from holdfast.judging.reading import measures_of, plain, trace_of
+from holdfast.judging.reading import looks_of, measures_of, plain, trace_of
 from holdfast.stats import (
     ArmVerdict,
     Suppression,
@@ -26,14 +26,15 @@ def arm_row(study: Study, arm: Experiment, attacker: Attacker | None, folder: Ru
     planting = planted(study, arm, folder)
     row: dict[str, Any] = {
         "arm": study.arm_name(arm),
-        "implant": arm.implant.label,
+        "implant": arm.part.label,
+        "measure": arm.measure,
         "pressure": getattr(arm.grid[0], "name", arm.grid[0].label),
         "setting": attacker.setting.label if attacker and attacker.setting else None,
         "host": arm.host.label,
         "task": arm.task.label,
         "budget": arm.budget,
         "looks": list(arm.looks),
-        "attack_budget": attack_budget(arm),
+        "attack_budget": attack_budget(arm, arm.budget),
         "grid": [] if attacker is None else frontier(study, arm, attacker, folder),
         "cells": {},
     }
@@ -43,8 +44,10 @@ def arm_row(study: Study, arm: Experiment, attacker: Attacker | None, folder: Ru
         reason = "No usable attacker: every setting of the grid wrecks the host or diverges. Add gentler ones."
         return row | _unpressed("UNDECIDED", reason, planting)
     nets = study.pressing(arm, attacker.setting, planted=True)
-    controls = study.pressing(arm, attacker.setting, planted=False)
-    verdict = _judged(arm, nets, controls, folder)
+    controls = study.pressing(arm, attacker.setting, planted=False) if arm.part.has_control else []
+    looks, budget = looks_of(arm, [*nets, *controls], folder)
+    verdict = _judged(arm, nets, controls, looks, folder)
+    row |= {"budget": budget, "attack_budget": attack_budget(arm, budget), "looks": looks}
     row["cells"] = {
         "planted": {str(c.planting.seed): folder.key(c) for c in nets},
         "control": {str(c.planting.seed): folder.key(c) for c in controls},
@@ -52,12 +55,14 @@ def arm_row(study: Study, arm: Experiment, attacker: Attacker | None, folder: Ru
     return row | as_json(verdict)
 
 
-def _judged(arm: Experiment, nets: Sequence[Pressing], controls: Sequence[Pressing], folder: RunFolder) -> ArmVerdict:
+def _judged(
+    arm: Experiment, nets: Sequence[Pressing], controls: Sequence[Pressing], looks: Sequence[int], folder: RunFolder
+) -> ArmVerdict:
     measured = {cell.planting.seed: measures_of(cell, folder) for cell in nets}
     reference = {cell.planting.seed: measures_of(cell, folder) for cell in controls}
-    traces = {seed: trace_of(m) for seed, m in measured.items()}
-    against = {seed: trace_of(m) for seed, m in reference.items()} or None
-    rules: dict[str, Any] = {"budget": arm.budget, "wreck_points": arm.wreck_points}
+    traces = {seed: trace_of(m, arm.measure, looks) for seed, m in measured.items()}
+    against = {seed: trace_of(m, arm.measure, looks) for seed, m in reference.items()} or None
+    rules: dict[str, Any] = {"budget": looks[-2], "wreck_points": arm.wreck_points}
     try:
         verdict = judge_arm(traces, against, **rules)
         removed = [seed for seed, o in verdict.outcomes if o.kind == "removed"]

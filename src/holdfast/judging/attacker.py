@@ -41,7 +41,7 @@ def tuning_of(
     for cell in study.tuning(arm, setting):
         if cell.planting.seed not in there:
             continue
-        trace = trace_of(measures_of(cell, folder))
+        trace = trace_of(measures_of(cell, folder), arm.measure)
         lost = trace.accuracy[0] - trace.accuracy[trace.steps.index(arm.budget)]
         nets.append((trace, outcome(trace, budget=arm.budget, wreck_points=arm.wreck_points), lost))
     return nets
@@ -68,7 +68,9 @@ def frontier(study: Study, arm: Experiment, attacker: Attacker, folder: RunFolde
     return rows
 
 
-def attack_budget(arm: Experiment) -> str:
+def attack_budget(arm: Experiment, budget: int) -> str:
+    if not arm.budget:
+        return f"Your own training as it is, {budget:,} steps at most; no stronger attacker was looked for."
     examples = len(arm.task.load().train)
     batch = getattr(arm.grid[0], "batch", None)
     dose = f"{arm.budget:,} steps"

@@ -24,7 +24,7 @@ def comparison_row(
     for arm in (reference, other):
         keep = planted(study, arm, folder).seeds
         cells = [c for c in study.pressing(arm, setting, planted=True) if c.planting.seed in keep]
-        sides.append({c.planting.seed: trace_of(measures_of(c, folder)) for c in cells})
+        sides.append({c.planting.seed: trace_of(measures_of(c, folder), arm.measure) for c in cells})
     outcomes = [
         {seed: outcome(t, budget=arm.budget, wreck_points=arm.wreck_points) for seed, t in side.items()}
         for arm, side in zip((reference, other), sides, strict=True)

@@ -55,9 +55,10 @@ def seeds_there(
     """The seeds that are planted, and what was measured at step 0 of all nets and controls."""
     cells = study.planting(arm, tuning=tuning, planted=True)
     nets = [at_step_0(cell, folder) for cell in cells]
-    controls = [at_step_0(cell, folder) for cell in study.planting(arm, tuning=tuning, planted=False)]
-    limit = control_limit([c["presence"] for c in controls]) if controls else None
-    there = (c.seed for c, net in zip(cells, nets, strict=True) if is_planted(net["presence"], limit))
+    alike = study.planting(arm, tuning=tuning, planted=False) if arm.part.has_control else []
+    controls = [at_step_0(cell, folder) for cell in alike]
+    limit = control_limit([c[arm.measure] for c in controls]) if controls else None
+    there = (c.seed for c, net in zip(cells, nets, strict=True) if is_planted(net[arm.measure], limit))
     return tuple(there), nets, controls
 
 

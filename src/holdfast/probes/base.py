@@ -22,8 +22,9 @@ class Look:
     implant: Implant
     split: Split
     """The examples to measure on."""
-    masks: Mapping[str, Tensor]
-    """Which weights carry the implant, found at step 0; all false in a control."""
+    masks: Mapping[str, Mapping[str, Tensor]]
+    """Which weights carry each part of the implant, found at step 0; all false in a control. An implant that is one
+    thing has one part, and the ending `""`: what measures of it are called in addition."""
 
     @classmethod
     def at_start(cls, nets: Nets, implant: Implant, split: Split) -> "Look":

@@ -18,10 +18,14 @@ class Distance:
     """
 
     def __call__(self, look: Look) -> Mapping[str, Tensor]:
-        moved, length, moved_M, length_M = (torch.zeros(look.nets.k, dtype=torch.float64) for _ in range(4))
+        moved, length = (torch.zeros(look.nets.k, dtype=torch.float64) for _ in range(2))
+        on = {ending: (torch.zeros_like(moved), torch.zeros_like(moved)) for ending in look.masks}
         for name, start in look.start.params.items():
             change = (look.nets.params[name] - start).flatten(1).double().square().cpu()
-            size, mask = start.flatten(1).double().square().cpu(), look.masks[name].flatten(1).cpu()
+            size = start.flatten(1).double().square().cpu()
             moved, length = moved + change.sum(1), length + size.sum(1)
-            moved_M, length_M = moved_M + (change * mask).sum(1), length_M + (size * mask).sum(1)
-        return {"distance": (moved / length).sqrt(), "implant_distance": (moved_M / length_M).sqrt()}
+            for ending, masks in look.masks.items():
+                mask = masks[name].flatten(1).cpu()
+                on[ending] = (on[ending][0] + (change * mask).sum(1), on[ending][1] + (size * mask).sum(1))
+        parts = {f"implant_distance{ending}": (part / whole).sqrt() for ending, (part, whole) in on.items()}
+        return {"distance": (moved / length).sqrt(), **parts}

@@ -28,9 +28,16 @@ class Gradient:
     """
 
     def __call__(self, look: Look) -> Mapping[str, Tensor]:
-        mask_KP = _flat(look.masks).bool()
         gradient_KP = _flat(look.gradient)
         update_KP = _flat(look.nets.params) - _flat(look.checkpoint.previous.params)
+        return {
+            f"{name}{ending}": value
+            for ending, masks in look.masks.items()
+            for name, value in self._on(_flat(masks).bool(), gradient_KP, update_KP).items()
+        }
+
+    @staticmethod
+    def _on(mask_KP: Tensor, gradient_KP: Tensor, update_KP: Tensor) -> Mapping[str, Tensor]:
         none_K = ~mask_KP.any(1)
         on_KP = gradient_KP * mask_KP
         measures = {
@@ -44,7 +51,8 @@ class Gradient:
 
 
 def _flat(params: Mapping[str, Tensor]) -> Tensor:
-    return torch.cat([p.flatten(1) for p in params.values()], 1)
+    # A parameter of the user's may be an integer, or in half precision.
+    return torch.cat([p.flatten(1).float() if p.dtype != torch.bool else p.flatten(1) for p in params.values()], 1)
 
 
 def _share(part_KP: Tensor, whole_KP: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def write_report(folder: RunFolder) -> Path:
             run=run,
             hosts=list(dict.fromkeys(f"{arm.row['host']}, {arm.row['task']}" for arm in run.arms)),
             levels=sorted({f"{100 * arm.row['level']:g} %" for arm in run.arms}),
-            answer=answer(run.verdict["arms"]),
+            answer=run.verdict["grade"]["sentence"] if "grade" in run.verdict else answer(run.verdict["arms"]),
             figures=drawn,
             cheapest={implant: cheapest(arms) for implant, arms in run.grouped("implant").items()},
             references=references(run.kinds),

@@ -31,12 +31,18 @@ class Arm:
     @cached_property
     def planted(self) -> list[dict[str, list[float]]]:
         """Columns of each net, by seed."""
-        return [m.phase("pressure") for m in self._measures("planted")]
+        return [self._columns(m) for m in self._measures("planted")]
 
     @cached_property
     def controls(self) -> list[dict[str, list[float]]]:
         """Columns of each never-planted control."""
-        return [m.phase("pressure") for m in self._measures("control")]
+        return [self._columns(m) for m in self._measures("control")]
+
+    def _columns(self, measures: Measures) -> dict[str, list[float]]:
+        """What was measured of the net and of this arm's part of its implant, without the part's name."""
+        ending = str(self.row.get("measure", "presence")).removeprefix("presence")
+        columns = measures.phase("pressure")
+        return {k.removesuffix(ending): v for k, v in columns.items() if "/" not in k or k.endswith(ending)}
 
     @property
     def pressed(self) -> bool:

@@ -95,4 +95,4 @@ class Draws:
     def _take(self, rows_KB: Tensor) -> tuple[Tensor, Tensor]:
         x = self.x.index_select(0, rows_KB.reshape(-1))
         y = self.y.index_select(0, rows_KB.reshape(-1))
-        return x.view(*rows_KB.shape, *self.x.shape[1:]), y.view(rows_KB.shape)
+        return x.view(*rows_KB.shape, *self.x.shape[1:]), y.view(*rows_KB.shape, *self.y.shape[1:])

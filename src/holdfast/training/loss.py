@@ -41,11 +41,13 @@ def cross_entropy(logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
     """Mean cross-entropy of each net, in nats: -1/B sum_b log softmax(logits_kb)[y_kb].
 
     Args:
-        logits_KBC: logits, one block a net.
-        y_KB: class indices (int64).
+        logits_KBC: logits, one block a net; (K, B, T, C) for sequences, whose positions are examples like any others.
+        y_KB: class indices (int64); (K, B, T) for sequences.
 
     Returns:
         loss_K. Nets don't touch each other: the gradient of one entry is zero in every other net.
     """
+    if logits_KBC.dim() == 4:
+        logits_KBC, y_KB = logits_KBC.flatten(1, 2), y_KB.flatten(1)
     loss: Tensor = _CrossEntropy.apply(logits_KBC, y_KB)  # type: ignore[no-untyped-call]
     return loss

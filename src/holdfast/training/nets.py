@@ -16,6 +16,9 @@ from holdfast.training.backends import forward_of
 from holdfast.training.lanes import LANES
 from holdfast.training.streams import Streams
 
+ALONE_EXAMPLES = 64
+"""Examples that a network of somebody else's making is shown at a time."""
+
 
 def _rows(k: int, like: Tensor, device: torch.device) -> Tensor:
     padded = -(-like.numel() // LANES) * LANES
@@ -140,6 +143,14 @@ class Nets:
         """logits_KBC of every net on the same examples."""
         return self.forward(self.params, self.shared(x_B))
 
+    @torch.no_grad()
+    def classes(self, x_B: Tensor) -> Tensor:
+        """The class with the largest logit, classes_KB of every net; at every position (K, B, T) for sequences."""
+        # Somebody else's network may need gigabytes for logits over a vocabulary: a few examples at a time.
+        size = ALONE_EXAMPLES if getattr(self.host, "alone", False) else max(1, len(x_B))
+        return torch.cat([self.logits(part).argmax(-1) for part in torch.split(x_B, size)], 1)
+
     def finite(self) -> Tensor:
         """finite_K: whether every weight of the net is a finite number."""
-        return torch.stack([row.isfinite().all(1) for row in self.rows.values()]).all(0)
+        floats = [row for row in self.rows.values() if row.is_floating_point()]
+        return torch.stack([row.isfinite().all(1) for row in floats]).all(0)

@@ -1,5 +1,6 @@
 """Where a batch of nets is planted and pressed: one host, one task, a seed for each net."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,14 +11,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from holdfast.errors import HoldfastError, UsageError
-from holdfast.parts import Host, Implant
+from holdfast.parts import Host, Implant, Pressure
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
 from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
 
 if TYPE_CHECKING:
+    from holdfast.pressures.base import Checkpoint
     from holdfast.pressures.fit import Fit, Term
+
+
+def _unseen(point: "Checkpoint") -> None:
+    """A look that nobody takes."""
 
 
 def _silent(net_steps: int) -> None:
@@ -35,6 +41,8 @@ class Site:
     implant: Implant
     training: "Fit | None" = None
     """How the host comes to be."""
+    warm_up: Pressure | None = None
+    """What a host at chance goes through first."""
     backend: str = "batched"
     device: str = "cpu"
     phase: str = "training"
@@ -42,7 +50,10 @@ class Site:
     slot: Slot = field(default_factory=Slot)
     tick: Callable[[int], None] = _silent
     """Told the net-steps that were done since it was last called."""
+    see: Callable[["Checkpoint"], None] = _unseen
+    """Takes a look from inside a training that somebody else's loop runs; other pressures yield theirs."""
     _trained: dict[tuple["Term", ...], Nets] = field(default_factory=dict)
+    _started: Nets | None = None
 
     def __post_init__(self) -> None:
         """Refuse a host that cannot read the data, before anything is trained.
@@ -50,6 +61,8 @@ class Site:
         Raises:
             UsageError: wrong input shape, or another number of outputs than classes.
         """
+        if getattr(self.host, "alone", False):
+            return  # built once by those who plant in it: it may load gigabytes
         shape = tuple(self.data.train.x.shape[1:])
         with torch.device("meta"):
             try:
@@ -62,9 +75,36 @@ class Site:
                 f"Change the last width of the host."
             )
 
-    def at(self, phase: str) -> "Site":
+    def at(self, phase: str, see: Callable[["Checkpoint"], None] = _unseen) -> "Site":
         """The same place in another phase."""
-        return replace(self, phase=phase, slot=self.slot.phase(phase), _trained={})
+        return replace(self, phase=phase, slot=self.slot.phase(phase), see=see, _trained={}, _started=None)
+
+    def started(self) -> Nets:
+        """Hosts as their owner begins with them: initialised, or what `build` returns; warmed up if at chance.
+
+        Raises:
+            HoldfastError: still at chance after the warm-up.
+        """
+        if self._started is None:
+            nets = Nets.initialised(self.host, self.streams, backend=self.backend, device=self.device)
+            if self.warm_up is not None and self.at_chance(nets):
+                for _ in type(self.warm_up).press([self.warm_up] * nets.k, self.at("warm-up"), nets, ()):
+                    pass
+                if self.at_chance(nets):
+                    raise HoldfastError(
+                        f"{self.host.label} is at chance, also after a warm-up by {self.warm_up.label}, so nothing "
+                        f"can be planted in what it does. Give it a model that has learned the task, or train longer."
+                    )
+            self._started = nets
+        return self._started.copy()
+
+    def at_chance(self, nets: Nets) -> bool:
+        """Whether some net is no better than always giving the commonest answer, by three standard errors."""
+        y = self.data.validation.y
+        chance = float(y.flatten().bincount().max()) / y.numel()
+        margin = 3 * math.sqrt(chance * (1 - chance) / len(y))
+        hits = (nets.classes(self.data.validation.x) == y.to(nets.device)).flatten(1).double().mean(1)
+        return bool((hits <= chance + margin).any())
 
     def trained(self, *terms: "Term") -> Nets:
         """Hosts trained from initialisation as their owner would, with these terms added to the owner's.
@@ -79,7 +119,7 @@ class Site:
         if terms not in self._trained:
             owner = self.training.with_terms(*terms)
             phase = replace(self.at("training"), slot=self.slot.phase(f"training{len(self._trained)}"))
-            nets = Nets.initialised(self.host, self.streams, backend=self.backend, device=self.device)
+            nets = self.started()
             looks = sorted({*range(0, owner.steps, 200), owner.steps})
             for _ in owner.press([owner] * nets.k, phase, nets, looks):
                 pass

@@ -1,0 +1,110 @@
+"""The user's own module as a host. Nothing of it is subclassed, rewritten or moved."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from holdfast.errors import HoldfastError, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """A network that somebody else wrote, as the function that builds it.
+
+    `make` is called with all global generators seeded. What it returns may have tied, frozen or half-precision weights,
+    buffers and batch norm. A model that `torch.compile` wrapped is looked at without the wrapping: both share their
+    weights. Refused with a sentence: lazy modules that have no weights yet, scripted ones, and those whose weights are
+    packed away (PyTorch's int8 modules), in which nothing can be planted or watched.
+
+    A look calls the module in evaluation mode and full precision, whatever mode training has it in, and puts every
+    module's mode back.
+    """
+
+    make: Callable[[], nn.Module]
+    reads: Callable[[Any], Tensor] | None = None
+    """output -> logits, where the output is neither a tensor nor has `logits`. None: see `logits_of`."""
+
+    alone = True
+    """One net at a time: nets of somebody else's making are not stacked."""
+
+    @property
+    def label(self) -> str:
+        return f"own model ({_name(self.make)})"
+
+    def build(self) -> nn.Module:
+        """One network.
+
+        Raises:
+            HoldfastError: what `make` returned is no module, or one that cannot be adopted.
+        """
+        made = self.make()
+        if not isinstance(made, nn.Module):
+            raise HoldfastError(f"{_name(self.make)}() returned {type(made).__name__}; expected a torch.nn.Module.")
+        module: nn.Module = made._modules.get("_orig_mod") or made
+        _refuse(module, _name(self.make))
+        return module
+
+    def call(self, module: nn.Module, state: Mapping[str, Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
+        """Logits of `module` with the weights in `state`, looked at: evaluation mode, no autocast."""
+        with evaluating(module), torch.autocast(inputs[0].device.type, enabled=False):
+            return self.logits(functional_call(module, dict(state), inputs))
+
+    def logits(self, output: Any) -> Tensor:
+        """The logits in what the module returned."""
+        return logits_of(output) if self.reads is None else self.reads(output)
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits in what a module returned: a tensor, an object or mapping with `logits`, or a tuple's first tensor.
+
+    Raises:
+        HoldfastError: none of these.
+    """
+    found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
+    if isinstance(found, tuple | list) and found:
+        found = found[0]
+    if not isinstance(found, Tensor) or found.dim() < 2 or not found.is_floating_point():
+        raise HoldfastError(
+            f"The model returned {type(output).__name__}; expected class logits (N, C) or next-token logits (N, T, V), "
+            f"as a tensor or as `.logits`. For anything else pass target=function(output) -> logits to the Audit."
+        )
+    return found
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each module is in the mode it was in."""
+    modes = [(each, each.training) for each in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, training in modes:
+            each.training = training
+
+
+def _refuse(module: nn.Module, name: str) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise HoldfastError(f"{name}() returned a scripted module. Return the module that was scripted.")
+    lazy = [n for n, p in module.named_parameters() if isinstance(p, nn.UninitializedParameter)]
+    if lazy:
+        raise HoldfastError(
+            f"{name}() has no weights yet at {lazy[0]} (a lazy module). Call it once before returning it."
+        )
+    for path, part in module.named_modules():
+        if type(part).__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized")):
+            raise HoldfastError(
+                f"{path or 'the model'} is a quantised {type(part).__name__}, whose weights are packed away, so "
+                f"nothing can be planted in it or watched. Audit the model unquantised, or quantise inside train()."
+            )
+    if not any(True for _ in module.parameters()):
+        raise UsageError(f"{name}() returned a module without parameters: there is nothing to plant in.")
+
+
+def _name(function: object) -> str:
+    return getattr(function, "__name__", type(function).__name__)

@@ -1,0 +1,227 @@
+"""Own: the user's own training, as it stands."""
+
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from holdfast.errors import HoldfastError, UsageError
+from holdfast.pressures.base import Checkpoint
+from holdfast.training.nets import Nets
+from holdfast.training.randomness import seeded, untouched
+from holdfast.training.site import Site
+
+Train = Callable[[nn.Module, int], object]
+"""(model, seed): trains the model in place, by whatever loop"""
+DENSITY = 4
+"""Looks before their spacing doubles for the first time; half as many in every doubling that follows."""
+WARM_UP_SEED = 1000
+"""Added to the seed of a warm-up, so that the training that is judged doesn't see its batches once more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """A function that trains a model: a loop, a Hugging Face Trainer, anything. It is called, and watched.
+
+    The global generators are seeded, `train(model, seed)` is called `calls` times, and optimiser steps are counted by a
+    hook that PyTorch offers for it (`register_optimizer_step_post_hook`); only steps of optimisers that hold weights of
+    this model count. How many there will be is not known, so looks are at steps 1, 2, 3, 4, 6, 8, 12, 16, 24, ...:
+    four, then two in every doubling. A last look is at the model as `train` left it. Looking leaves the global
+    generators and the modules' modes as they were, so a watched training ends in the bits of an unwatched one. Where
+    no optimiser is seen (updates by hand), looks are between calls, and the dose is counted in calls.
+
+    The gradient at a look is the one that the step just used (`p.grad`), clipped or scaled as the user's loop has it;
+    where the optimiser clears it inside its step there is none.
+
+    A training that was cut off is run anew from its start: nothing of a user's loop can be resumed.
+    """
+
+    train: Train
+    calls: int = 1
+    """How often `train` is called, for one that trains an epoch at a time."""
+    max_steps: int | None = None
+    """Optimiser steps after which training is cut off. None: as many as it takes."""
+    max_seconds: float | None = None
+    """Seconds of one training after which it is cut off with an error. None: as many as it takes."""
+
+    steps = None
+    """Not known before it is run."""
+    resumes = False
+
+    def __post_init__(self) -> None:
+        if not callable(self.train):
+            raise UsageError(f"train must be a function (model, seed); got {self.train!r}.")
+        if self.calls < 1:
+            raise UsageError(f"train must be called once or more; got calls={self.calls}.")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise UsageError(f"max_steps must be 1 or more; got {self.max_steps}.")
+
+    @property
+    def name(self) -> str:
+        return "own training"
+
+    @property
+    def label(self) -> str:
+        name = getattr(self.train, "__name__", type(self.train).__name__)
+        return f"own training ({name})" if self.calls == 1 else f"own training ({name}, {self.calls} calls)"
+
+    def batch_key(self) -> Hashable:
+        return self
+
+    @classmethod
+    def press(cls, each: Sequence[Self], site: Site, nets: Nets, looks: Sequence[int]) -> Iterator[Checkpoint]:
+        """Train the one net. Looks on the way are shown through `site.see`, the first and the last are yielded."""
+        if nets.k != 1:
+            raise UsageError(f"A user's training takes one net at a time; got {nets.k}.")
+        own = each[0]
+        yield Checkpoint(0, nets, nets, lambda: _gradient(None, nets))
+        with untouched():
+            module = nets.module(0)
+        watched = _Watched(own, site, nets, module)
+        seed = site.streams[0].seed + (WARM_UP_SEED if site.phase == "warm-up" else 0)
+        with seeded(seed), watched.counting(), _limited(own):
+            for call in range(own.calls):
+                _call(own.train, module, seed)
+                if not watched.steps and call + 1 < own.calls:
+                    watched.look(call + 1)
+        yield watched.last(own.calls)
+
+
+class _Watched:
+    """Counts the optimiser steps of one training and looks in on the way."""
+
+    def __init__(self, own: Own, site: Site, nets: Nets, module: nn.Module) -> None:
+        self.own, self.site, self.nets, self.module = own, site, nets, module
+        self.previous = nets.copy()
+        self.ours = {id(p) for p in module.parameters()}
+        self.counts: dict[int, int] = {}
+        self.others = 0
+
+    @property
+    def steps(self) -> int:
+        """Of the optimiser that took most, where there are several."""
+        return max(self.counts.values(), default=0)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        handle = register_optimizer_step_post_hook(self._stepped)
+        try:
+            yield
+        except _Enough:
+            pass
+        finally:
+            handle.remove()
+
+    def _stepped(self, optimiser: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if not any(id(p) in self.ours for group in optimiser.param_groups for p in group["params"]):
+            self.others += 1
+            return
+        before = self.steps
+        self.counts[id(optimiser)] = self.counts.get(id(optimiser), 0) + 1
+        if self.steps > before and is_look(self.steps):
+            self.look(self.steps)
+        if self.steps > before and self.steps == self.own.max_steps:
+            raise _Enough
+
+    def look(self, step: int) -> None:
+        """Show the net as it is now."""
+        with untouched(), torch.no_grad():
+            self.site.see(self._checkpoint(step))
+
+    def last(self, calls: int) -> Checkpoint:
+        """The net as training left it."""
+        if not self.steps and not self._moved():
+            raise HoldfastError(
+                f"{self.own.label} left the model as it was"
+                + (f", though {self.others} optimiser steps were taken on other weights" if self.others else "")
+                + ". It must train the model that it is given, in place; does it train a copy, or build one of its own?"
+            )
+        return self._checkpoint(self.steps or calls)
+
+    def _moved(self) -> bool:
+        now = dict(self.module.named_parameters())
+        return any(not torch.equal(p[0], now[n].detach().to(p.device)) for n, p in self.nets.params.items() if n in now)
+
+    def _checkpoint(self, step: int) -> Checkpoint:
+        try:
+            self.nets.load_module(0, self.module)
+        except HoldfastError as error:
+            raise HoldfastError(
+                f"At step {step} of {self.own.label} the model has other weights than before: {error}"
+            ) from None
+        previous, self.previous = self.previous, self.nets.copy()
+        return Checkpoint(step, self.nets, previous, lambda: _gradient(self.module, self.nets))
+
+
+class _Enough(BaseException):
+    """Ends a training at its step budget. Not an Exception, so that a user's `except Exception` lets it through."""
+
+
+class _Overdue(BaseException):
+    """Ends a training at its time budget."""
+
+
+def is_look(step: int) -> bool:
+    """Whether looks fall on this step: 1, 2, 3, 4, 6, 8, 12, 16, 24, ..."""
+    spacing = 1
+    while step > DENSITY * spacing:
+        spacing *= 2
+    return step % spacing == 0
+
+
+def _gradient(module: nn.Module | None, nets: Nets) -> Mapping[str, Tensor]:
+    held = {} if module is None else {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+    found = {}
+    for name, p in nets.params.items():
+        grad = held.get(name)
+        found[name] = torch.zeros_like(p) if grad is None else grad.detach().to_dense().to(p.device, p.dtype)[None]
+    return found
+
+
+@contextmanager
+def _limited(own: Own) -> Iterator[None]:
+    """Interrupt what runs longer than it may. Only the main thread of a process can be interrupted."""
+    if own.max_seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise _Overdue
+
+    began, before = time.monotonic(), signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, own.max_seconds)
+    try:
+        yield
+    except _Overdue:
+        raise HoldfastError(
+            f"{own.label} had not ended after {time.monotonic() - began:.0f} s and was stopped (max_seconds). What "
+            f"other trainings measured is kept. Give it more time, or let max_steps cut it off and judge what there is."
+        ) from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _call(train: Train, module: nn.Module, seed: int) -> None:
+    try:
+        train(module, seed)
+    except HoldfastError:
+        raise
+    except Exception as error:
+        file = getattr(getattr(train, "__code__", None), "co_filename", "")
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        where = f" (its line {lines[-1]})" if lines else ""
+        name = getattr(train, "__name__", type(train).__name__)
+        hint = " The data ran out: start the iterator anew inside train()." if isinstance(error, StopIteration) else ""
+        raise HoldfastError(
+            f"{name}(model, {seed}) raised {type(error).__name__}{where}: {error}.{hint} "
+            f"What other trainings measured is kept."
+        ) from error
