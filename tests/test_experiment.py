@@ -1,12 +1,14 @@
 """Arms, cells and settings."""
 
 import dataclasses
+from functools import partial
 
 import pytest
+import torch
 
 from holdfast import MLP, SGD, Adam, BadNets, Digits, Experiment, Fit, Handcrafted, Study, UsageError, attackers
 from holdfast.experiment import TUNING_SEED
-from holdfast.settings import settings
+from holdfast.settings import digest, settings
 
 ARM = Experiment(
     host=MLP(), task=Digits(), implant=BadNets(), training=Fit(Adam(lr=0.01), steps=10), pressure=attackers(steps=1000)
@@ -22,10 +24,10 @@ def test_looks_run_to_the_budget_and_one_beyond():
 
 def test_the_cells_of_a_study():
     planted = STUDY.plantings()
-    assert len(planted) == len(set(planted)) == 2 * 2 * (32 + 8)
+    assert len(planted) == len(set(planted)) == 2 * 2 * (32 + 9)
     tunings = STUDY.tunings(STUDY.arms)
-    assert len(tunings) == 2 * 10 * 8
-    assert {cell.planting.seed for cell in tunings} == set(range(TUNING_SEED, TUNING_SEED + 8))
+    assert len(tunings) == 2 * 10 * 9
+    assert {cell.planting.seed for cell in tunings} == set(range(TUNING_SEED, TUNING_SEED + 9))
     assert {cell.split for cell in tunings} == {"validation"}, "choices never see test data"
     judged = STUDY.judged({Study.arm_name(arm): arm.grid[3] for arm in STUDY.arms})
     assert len(judged) == 2 * 2 * 32
@@ -43,7 +45,7 @@ def test_a_comparison_adds_the_other_arm_under_the_references_setting():
     both = dataclasses.replace(STUDY, compare=((names[0], names[1]),))
     chosen = {names[0]: ARM.grid[0], names[1]: ARM.grid[1]}
     extra = set(both.judged(chosen)) - set(STUDY.judged(chosen))
-    assert len(extra) == 32
+    assert len(extra) == 64, "with its controls, which under this setting might come to show its implant by themselves"
     assert {cell.pressure for cell in extra} == {ARM.grid[0]}
     assert {cell.planting.implant for cell in extra} == {Handcrafted()}
 
@@ -63,8 +65,9 @@ def test_a_comparison_adds_the_other_arm_under_the_references_setting():
             {"pressure": (Fit(SGD(lr=1.0), steps=50), Fit(SGD(lr=1.0), steps=50))},
             "Two settings of the grid are the same",
         ),
-        ({"checkpoints": 0}, "between 1 and the 1000 steps; got 0"),
-        ({"checkpoints": 1001}, "between 1 and the 1000 steps"),
+        ({"checkpoints": 0}, "must be 1 or more; got 0"),
+        ({"seeds": 4.5}, "seeds must be a whole number; got 4.5"),
+        ({"device": "cudaa"}, "Unknown device 'cudaa'. Perhaps you meant 'cuda'"),
     ],
 )
 def test_impossible_arms(change, match):
@@ -93,4 +96,48 @@ def test_a_file_is_stored_by_its_content(tmp_path):
 
 def test_what_cannot_be_stored_is_refused():
     with pytest.raises(UsageError, match="cannot be stored as a setting"):
-        settings({1, 2})
+        settings(object())
+
+
+def test_functions_that_do_other_things_are_stored_apart():
+    def reader(value, by=1):
+        return lambda x: x * value + by
+
+    class Scale:
+        def __init__(self, by):
+            self.by = by
+
+        def __call__(self, x):
+            return x * self.by
+
+    told = [
+        *(lambda x: x + 1, lambda x: x + 2, lambda x: x in {1, 2}, lambda x: x in {1, 3}),
+        *(reader(0.2), reader(0.8), reader(0.2, by=2), reader(torch.zeros(3)), reader(torch.ones(3))),
+        *(partial(reader, 1), partial(reader, 2), Scale(1), Scale(2), Scale(1).__call__, len),
+    ]
+    stored = [digest(settings(function)) for function in told]
+    assert len(set(stored)) == len(told)
+    again = [lambda x: x + 1, reader(0.2), partial(reader, 1), Scale(1)]
+    assert [digest(settings(function)) for function in again] == [stored[0], stored[4], stored[9], stored[11]]
+
+
+def test_names_that_would_lead_out_of_the_folder_of_runs():
+    for name in ("../../esc", "a/b", "", ".hidden", "x" * 81, "a\nb"):
+        with pytest.raises(UsageError, match="name becomes that of its folder"):
+            Study(name=name, arms=(ARM,))
+
+
+def test_arms_that_are_looked_at_at_other_steps_are_not_compared():
+    for other in ({"checkpoints": 2}, {"pressure": attackers(steps=500)}):
+        arms = (ARM, dataclasses.replace(ARM, name="other", **other))
+        with pytest.raises(UsageError, match="looked at at other steps"):
+            Study(name="s", arms=arms, compare=((Study.arm_name(ARM), "other"),))
+
+
+def test_short_arms_have_as_many_looks_as_steps_and_lists_will_do():
+    assert dataclasses.replace(ARM, pressure=[Fit(SGD(lr=0.1), steps=4)]).looks == (0, 1, 2, 3, 4, 5)
+    batches = [Fit(SGD(lr=0.1), steps=5, batch=size) for size in (16, 512)]
+    assert [p.label for p in dataclasses.replace(ARM, pressure=batches).grid] == [
+        "fine-tuning, SGD lr 0.1, batch 16",
+        "fine-tuning, SGD lr 0.1, batch 512",
+    ]

@@ -1,8 +1,11 @@
 """The whole path on real digits: verdicts, resume after kills, sabotage."""
 
 import dataclasses
+import errno
 import json
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from holdfast import (
+    MLP,
     SGD,
     Backdoor,
     BadNets,
@@ -27,6 +32,7 @@ from holdfast import (
 )
 from holdfast.recipes import load_recipe
 from holdfast.sessions import folder_of
+from holdfast.store import Recorder, RunFolder
 
 RECIPE = Path(__file__).parent / "recipes" / "small.py"
 
@@ -56,11 +62,11 @@ def test_each_arm_gets_its_verdict(finished):
         assert arm["verdict"] == "REMOVED", arm["reason"]
         assert arm["seeds"] == 20
         assert arm["held"] + arm["removed"] + arm["wrecked"] + arm["diverged"] == 20
-        assert "The strongest of 2 settings on 8 tuning seeds, 100 steps of 64 on 1,077" in arm["attack_budget"]
+        assert "The strongest of 2 settings on 9 tuning seeds, 100 steps of 64 on 1,077" in arm["attack_budget"]
         assert arm["suppressed"] is not None
         assert len(arm["cells"]["planted"]) == len(arm["cells"]["control"]) == 20
     badnets = verdict["arms"][0]
-    assert [row["held"] for row in badnets["grid"]] == [8, 0]
+    assert [row["held"] for row in badnets["grid"]] == [9, 0]
     assert badnets["setting"].endswith("SGD lr 0.05 momentum 0.9"), "the stronger of the two was found"
     assert len(verdict["comparisons"]) == 1
 
@@ -129,9 +135,60 @@ def test_a_lost_checkpoint_state_costs_time_only(finished, tmp_path):
     """The states are deleted in mid-run: cells start again, and what was measured stays as it was."""
     folder, _ = folder_of(small(), tmp_path, RECIPE)
     _kill_at(folder.path, 0.7 * sum(f.stat().st_size for f in (finished.path / "measures").iterdir()), tmp_path)
-    for state in (folder.path / "state").iterdir():
+    states = list((folder.path / "state").iterdir())
+    assert states, "it was killed in the middle of a batch"
+    for state in states:
         state.unlink()
     run_study(small(), out=tmp_path, recipe=RECIPE)
+    assert bytes_of(folder.path) == bytes_of(finished.path)
+
+
+def test_a_state_with_a_flipped_bit_costs_time_only(finished, tmp_path):
+    folder, _ = folder_of(small(), tmp_path, RECIPE)
+    _kill_at(folder.path, 0.7 * sum(f.stat().st_size for f in (finished.path / "measures").iterdir()), tmp_path)
+    states = list((folder.path / "state").glob("*.safetensors"))
+    assert states
+    for state in states:
+        text = bytearray(state.read_bytes())
+        text[-5] ^= 1
+        state.write_bytes(text)
+    run_study(small(), out=tmp_path, recipe=RECIPE)
+    assert bytes_of(folder.path) == bytes_of(finished.path)
+
+
+def test_measures_that_are_moved_away_in_mid_run_are_written_anew(finished, tmp_path):
+    """What the sentence about a damaged file says to do, while a batch stands in the middle of its training."""
+    folder, _ = folder_of(small(), tmp_path, RECIPE)
+    _kill_at(folder.path, 0.7 * sum(f.stat().st_size for f in (finished.path / "measures").iterdir()), tmp_path)
+    assert list((folder.path / "state").glob("*.safetensors"))
+    open_ones = [f for f in sorted((folder.path / "measures").iterdir()) if b'"end"' not in f.read_bytes()]
+    assert open_ones
+    damaged = open_ones[0]
+    damaged.write_bytes(damaged.read_bytes().replace(b'"step":0', b'"step:0', 1))
+    with pytest.raises(HoldfastError, match="is damaged.*Move this file out of the run folder and run again"):
+        run_study(small(), out=tmp_path, recipe=RECIPE)
+    damaged.rename(tmp_path / "moved.jsonl")
+    run_study(small(), out=tmp_path, recipe=RECIPE)
+    assert bytes_of(folder.path) == bytes_of(finished.path)
+
+
+def test_a_verdict_by_other_rules_is_judged_again_and_nothing_is_trained(finished, tmp_path):
+    folder = RunFolder(tmp_path / finished.name)
+    shutil.copytree(finished.path, folder.path)
+    stale = {**folder.verdict(), "rules": "of yesterday", "question": "?"}
+    folder.write_verdict(stale)
+    measures = {f: f.stat().st_mtime_ns for f in (folder.path / "measures").iterdir()}
+    run_study(small(), out=tmp_path, recipe=RECIPE)
+    assert bytes_of(folder.path) == bytes_of(finished.path)
+    assert measures == {f: f.stat().st_mtime_ns for f in (folder.path / "measures").iterdir()}
+
+
+def test_a_lost_study_file_is_written_anew(finished, tmp_path):
+    folder = RunFolder(tmp_path / finished.name)
+    shutil.copytree(finished.path, folder.path)
+    (folder.path / "study.json").unlink()
+    run_study(small(), out=tmp_path, recipe=RECIPE)
+    assert folder.study() == finished.study()
     assert bytes_of(folder.path) == bytes_of(finished.path)
 
 
@@ -151,13 +208,27 @@ def test_a_lost_planted_net_is_named_and_can_be_planted_anew(finished, tmp_path)
     assert bytes_of(folder.path) == bytes_of(finished.path)
 
 
-def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(finished, tmp_path):
+def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(finished, tmp_path, monkeypatch):
     folder, _ = folder_of(small(), tmp_path, RECIPE)
     folder.path.mkdir()
     (folder.path / "times.jsonl").symlink_to("/dev/full")
     with pytest.raises(HoldfastError, match="No space left on device.*is kept.*run again"):
         run_study(small(), out=tmp_path, recipe=RECIPE, workers=1)
     (folder.path / "times.jsonl").unlink()
+    append, lines = Recorder._append, iter(range(10**9))
+
+    def full(recorder, line):
+        if next(lines) < 900:
+            return append(recorder, line)
+        with recorder.path.open("ab") as file:
+            file.write(b'{"phase":"pre')  # half a line still fitted
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(recorder.path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "_append", full)
+        with pytest.raises(HoldfastError, match="No space left on device.*is kept.*run again"):
+            run_study(small(), out=tmp_path, recipe=RECIPE, workers=1)
+    assert next(lines) > 900
     run_study(small(), out=tmp_path, recipe=RECIPE)
     assert bytes_of(folder.path) == bytes_of(finished.path)
 
@@ -185,6 +256,54 @@ def test_an_implant_that_is_not_there_is_invalid_and_nothing_is_pressed(tmp_path
     assert kinds == {"Planting"}
 
 
+def test_hosts_that_diverge_in_training_are_a_verdict(tmp_path):
+    arm = verdict_of(one_arm(training=Fit(SGD(lr=1e30), steps=40)), tmp_path)
+    assert arm["verdict"] == "INVALID"
+    assert "controls only 0 are finite at step 0" in arm["reason"]
+
+
+def test_arms_that_differ_only_in_a_function_do_not_share_their_measures(tmp_path):
+    checkpoint = tmp_path / "net.safetensors"
+    torch.manual_seed(0)
+    save_file(MLP(widths=(64, 24, 10)).build().state_dict(), checkpoint)
+
+    def reader(value):
+        return lambda net, x, y: value
+
+    arms = [
+        dataclasses.replace(
+            small().arms[0], implant=Given(reader(value), checkpoint=checkpoint), name=f"{value}", seeds=3,
+            pressure=Fit(SGD(lr=1e-9), steps=4), reactivation=None, training=None,
+        )
+        for value in (0.2, 0.8)
+    ]  # fmt: skip
+    folder = run_study(Study(name="two", arms=tuple(arms)), out=tmp_path / "runs")
+    for arm, value in zip(folder.verdict()["arms"], (0.2, 0.8), strict=True):
+        for key in arm["cells"]["planted"].values():
+            assert set(folder.measures(key).phase("pressure")["presence"]) == {value}
+
+
+@pytest.mark.parametrize(
+    ("found", "match"),
+    [
+        ({"presence": torch.zeros(40)}, "calls a measure 'presence', which is taken"),
+        ({"step": torch.zeros(40)}, "calls a measure 'step', which is taken"),
+        ({"mine": torch.zeros(3)}, r"shape \(\d+,\), one entry a net; mine is \(3,\)"),
+        ({"mine": 3.0}, "mine is float"),
+        ([1, 2], "what it returned is list"),
+        ("raise", "raised ValueError: oh"),
+    ],
+)
+def test_a_probe_of_ones_own_that_does_not_fit(found, match, tmp_path):
+    def probe(look):
+        if found == "raise":
+            raise ValueError("oh")
+        return found
+
+    with pytest.raises(HoldfastError, match=match):
+        verdict_of(one_arm(probes=(probe,), pressure=Fit(SGD(lr=0.1), steps=4), checkpoints=2), tmp_path)
+
+
 def test_without_pressure_it_survives(tmp_path):
     """Gradient off, all but: the same arm at a learning rate that moves nothing."""
     arm = verdict_of(one_arm(pressure=Fit(SGD(lr=1e-12), steps=60)), tmp_path)
@@ -197,7 +316,7 @@ def test_a_grid_that_only_wrecks_is_undecided(tmp_path):
     arm = verdict_of(one_arm(pressure=wreckers), tmp_path)
     assert (arm["verdict"], arm["setting"]) == ("UNDECIDED", None)
     assert "No usable attacker" in arm["reason"]
-    assert all(row["wrecked"] + row["diverged"] == 8 for row in arm["grid"])
+    assert all(row["wrecked"] + row["diverged"] == 9 for row in arm["grid"])
     assert sum(row["diverged"] for row in arm["grid"]) > 0
 
 

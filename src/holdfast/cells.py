@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from holdfast.errors import DamagedRun
+from holdfast.errors import DamagedRun, HoldfastError
 from holdfast.experiment import Cell, Planting, Pressing
 from holdfast.parts import Probe, parts_of
 from holdfast.pressures.base import Checkpoint
@@ -18,10 +18,12 @@ from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
 from holdfast.training.randomness import untouched
 from holdfast.training.site import Site
-from holdfast.training.slot import Slot
+from holdfast.training.slot import Slot, crc
 from holdfast.training.streams import Streams
 
 Tick = Callable[[int], None]
+RESERVED = {"phase", "step", "cell", "end", "sha256"}
+"""What lines of measures hold beside measures."""
 
 
 def plant(cells: Sequence[Planting], folder: RunFolder, slot: Slot, tick: Tick) -> None:
@@ -56,6 +58,8 @@ def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) 
         for cell in cells:
             folder.measures_path(folder.key(cell)).unlink(missing_ok=True)
     recorders = [_recorder(cell, folder) for cell in cells]
+    if not all(recorder.has("pressure", step) for recorder in recorders for step in _seen(first, site)):
+        slot.clear()  # a file of measures was lost: go back to the start, and write what is missing
 
     def write(phase: str, step: int, measures: Mapping[str, Sequence[float]]) -> None:
         for k, recorder in enumerate(recorders):
@@ -86,6 +90,12 @@ def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) 
     slot.clear()
 
 
+def _seen(first: Pressing, site: Site) -> list[int]:
+    """Looks that were taken before the state that is saved."""
+    saved = site.at("pressure").slot.step()
+    return [] if saved is None else [look for look in first.looks if look <= saved]
+
+
 def _site(cells: Sequence[Planting], data: Data, slot: Slot, tick: Tick) -> Site:
     first = cells[0]
     streams = tuple(Streams(cell.root, cell.seed) for cell in cells)
@@ -108,10 +118,40 @@ def _measure(look: Look, probes: Sequence[Callable[[Look], Mapping[str, Tensor]]
     finite_K = look.nets.finite().cpu()
     measures: dict[str, list[float]] = {}
     for probe in probes:
-        for name, value_K in probe(look).items():
-            value_K = value_K.detach().double().cpu()
-            measures[name] = torch.where(finite_K, value_K, torch.nan).tolist()
+        for name, value_K in _probed(probe, look).items():
+            if name in measures or name in RESERVED:
+                raise HoldfastError(
+                    f"The probe {_called(probe)} calls a measure {name!r}, which is taken. Give it another name."
+                )
+            measures[name] = torch.where(finite_K, value_K.detach().double().cpu(), torch.nan).tolist()
     return measures
+
+
+def _called(probe: object) -> str:
+    return getattr(probe, "__name__", repr(probe))
+
+
+def _probed(probe: Callable[[Look], Mapping[str, Tensor]], look: Look) -> Mapping[str, Tensor]:
+    """What a probe says, held to its form.
+
+    Raises:
+        HoldfastError: it raised, or gave something else than named tensors with one entry a net.
+    """
+    try:
+        found = probe(look)
+    except HoldfastError:
+        raise
+    except Exception as error:
+        raise HoldfastError(f"The probe {_called(probe)} raised {type(error).__name__}: {error}.") from error
+    values = found.items() if isinstance(found, Mapping) else [("what it returned", found)]
+    for name, value in values:
+        if not isinstance(found, Mapping) or not isinstance(value, Tensor) or value.shape != (look.nets.k,):
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise HoldfastError(
+                f"The probe {_called(probe)} must return a mapping of names to tensors of shape ({look.nets.k},), one entry a "
+                f"net; {name} is {got}."
+            )
+    return found
 
 
 def _implant_weights(start: Nets, planted: Sequence[bool], site: Site) -> dict[str, Mapping[str, Tensor]]:
@@ -135,7 +175,7 @@ def save_net(cell: Planting, state: Mapping[str, Tensor], folder: RunFolder) -> 
     """Keep one net as safetensors. A planted one says so in its metadata."""
     what = f"planted: {cell.implant.label}" if cell.planted else "never planted"
     # One key: safetensors writes several in an order that differs from run to run.
-    metadata = {"holdfast": f"{what}; {cell.host.label}, seed {cell.seed}"}
+    metadata = {"holdfast": f"{what}; {cell.host.label}, seed {cell.seed}; crc {crc(state)}"}
     path = folder.net_path(folder.key(cell))
     fresh = path.with_suffix(".tmp")
     save_file({name: value.contiguous() for name, value in state.items()}, fresh, metadata=metadata)
@@ -145,8 +185,12 @@ def save_net(cell: Planting, state: Mapping[str, Tensor], folder: RunFolder) -> 
 def _load_net(cell: Planting, folder: RunFolder) -> dict[str, Tensor]:
     key = folder.key(cell)
     try:
-        return load_file(folder.net_path(key), device=cell.device)
-    except (FileNotFoundError, SafetensorError) as error:
+        with safe_open(folder.net_path(key), framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if not file.metadata()["holdfast"].endswith(f"crc {crc(state)}"):
+                raise SafetensorError("its checksum is not that of what was written")
+        return state
+    except (FileNotFoundError, SafetensorError, KeyError, TypeError) as error:
         raise DamagedRun(
             f"The planted net {folder.net_path(key)} cannot be read ({error}). "
             f"Delete {folder.measures_path(key)} and run again: the net is planted anew, to the same bits."

@@ -84,6 +84,9 @@ def _planting(study: Study, arm: Experiment) -> Iterator[Promise]:
     nets = arm.implant.plant(site)
     presence = arm.implant.presence(nets, split)["presence"].tolist()
     shown = f"presence {min(presence):.2f} to {max(presence):.2f} at step 0 on {SEEDS} seeds"
+    if not bool(nets.finite().all()):
+        yield Promise(about, False, "Weights are not finite after planting. Lower the learning rate of `training`.")
+        return
     if not arm.implant.has_control:
         there = all(p > 0 for p in presence)
         yield Promise(about, there, f"{shown}; no clean control to compare with.")
@@ -124,8 +127,13 @@ def _reload(about: str, nets: Nets) -> Promise:
         for k in range(nets.k):
             save_file(nets.state(k), path)
             again.load(k, load_file(path))
-    exact = all(torch.equal(row, again.rows[name]) for name, row in nets.rows.items())
+    exact = _same(nets, again)
     return Promise(about, exact, "Saved and reloaded: the same bits." if exact else "Saved and reloaded: bits differ.")
+
+
+def _same(left: Nets, right: Nets) -> bool:
+    """The same numbers, or not a number in the same places."""
+    return all(torch.equal(row.nan_to_num(), right.rows[name].nan_to_num()) for name, row in left.rows.items())
 
 
 def _resume(study: Study, arm: Experiment) -> Promise:
@@ -147,6 +155,6 @@ def _resume(study: Study, arm: Experiment) -> Promise:
             for _ in points:
                 pass
             ends.append(nets)
-    exact = all(torch.equal(row, ends[1].rows[name]) for name, row in ends[0].rows.items())
+    exact = _same(*ends)
     said = "the same bits" if exact else "bits differ: a killed run would not end as an uninterrupted one"
     return Promise(about, exact, f"Stopped and resumed over {STEPS} steps: {said}.")

@@ -16,6 +16,16 @@ class DamagedRun(HoldfastError):
     """A run folder that cannot be read as it stands. Nothing in it is changed."""
 
 
+def whole(field: str, value: object) -> None:
+    """Refuse what is no whole number.
+
+    Raises:
+        UsageError: names the field.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageError(f"{field} must be a whole number; got {value!r}.")
+
+
 def nearest(got: str, valid: Iterable[str], *, what: str) -> UsageError:
     """An error for an unknown name that points at the nearest valid one.
 

@@ -3,16 +3,20 @@
 Study -> arms (Experiment) -> cells (Planting, Pressing), one net each
 """
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from holdfast.errors import UsageError, nearest
+from holdfast.errors import UsageError, nearest, whole
 from holdfast.parts import Host, Implant, Pressure, Probe, Task, parts_of
 
 if TYPE_CHECKING:
     from holdfast.pressures.fit import Fit
+
+DEVICE = re.compile(r"(cpu|cuda|mps)(:\d+)?")
+NAME = re.compile(r"[\w+,() -][\w+,() .-]{0,79}")
 
 SCHEMA = 1
 """Number of the layout of a run folder. A run made by a newer one is refused with a sentence."""
@@ -116,7 +120,7 @@ class Experiment:
     host: Host
     task: Task
     implant: Implant
-    pressure: Pressure | tuple[Pressure, ...]
+    pressure: Pressure | tuple[Pressure, ...] | list[Pressure]
     training: "Fit | None" = None
     """How the host comes to be, as its owner trains it. None only where the weights are brought along."""
     warm_up: Pressure | None = None
@@ -125,10 +129,11 @@ class Experiment:
     """Default: `implant / pressure`."""
     seeds: int = 32
     """Judged seeds; each has its never-planted control."""
-    tuning_seeds: int = 8
-    """Seeds on which the strongest attacker is chosen. Never judged."""
+    tuning_seeds: int = 9
+    """Seeds on which the strongest attacker is chosen, never judged. 8 must be planted: one may fail."""
     checkpoints: int = 20
-    """Looks at even distances up to the budget; one more follows it. A pressure that owns its loop places its own."""
+    """Looks at even distances up to the budget, no more than it has steps; one more follows it. A pressure that owns
+    its loop places its own."""
     measure: str = "presence"
     """The measure that is judged: one of those that the implant's `presence` gives."""
     probes: tuple[Probe, ...] = ()
@@ -141,6 +146,13 @@ class Experiment:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        for field in ("pressure", "probes"):
+            if isinstance(getattr(self, field), list):
+                object.__setattr__(self, field, tuple(getattr(self, field)))
+        for field in ("seeds", "tuning_seeds", "checkpoints"):
+            whole(field, getattr(self, field))
+        if not DEVICE.fullmatch(self.device):
+            raise nearest(self.device, ("cpu", "cuda", "cuda:0", "mps"), what="device")
         for field, protocol in (("host", Host), ("task", Task), ("implant", Implant)):
             _expect(field, getattr(self, field), protocol)
         for setting in self.grid:
@@ -155,12 +167,12 @@ class Experiment:
             raise UsageError(
                 "A pressure that owns its loop has one setting, the user's own: it can't be one of a grid."
             )
-        if len(self.grid) > 1 and self.tuning_seeds < 8:
+        if self.tuned and self.tuning_seeds < 8:
             raise UsageError(f"Choosing among {len(self.grid)} settings needs 8 tuning seeds; got {self.tuning_seeds}.")
         if len({p.steps for p in self.grid}) > 1:
             raise UsageError("All settings of a grid need the same number of steps: they share one budget.")
-        if self.budget and not 1 <= self.checkpoints <= self.budget:
-            raise UsageError(f"checkpoints must lie between 1 and the {self.budget} steps; got {self.checkpoints}.")
+        if self.checkpoints < 1:
+            raise UsageError(f"checkpoints must be 1 or more; got {self.checkpoints}.")
         labels = [p.label for p in self.grid]
         if len(set(labels)) < len(labels):
             raise UsageError("Two settings of the grid are the same.")
@@ -168,7 +180,7 @@ class Experiment:
     @property
     def grid(self) -> tuple[Pressure, ...]:
         """The declared settings."""
-        return self.pressure if isinstance(self.pressure, tuple) else (self.pressure,)
+        return tuple(self.pressure) if isinstance(self.pressure, tuple | list) else (self.pressure,)
 
     @property
     def budget(self) -> int:
@@ -181,7 +193,8 @@ class Experiment:
         named where the budget is not known."""
         if not self.budget:
             return ()
-        within = [round(i * self.budget / self.checkpoints) for i in range(self.checkpoints + 1)]
+        count = min(self.checkpoints, self.budget)
+        within = [round(i * self.budget / count) for i in range(count + 1)]
         return (*within, within[-1] + within[1])
 
     @property
@@ -255,9 +268,20 @@ class Study:
         for name in names:
             if names.count(name) > 1:
                 raise UsageError(f"Two arms are called {name!r}. Give one of them another `name`.")
+        if not NAME.fullmatch(self.name):
+            raise UsageError(
+                f"A study's name becomes that of its folder: 1 to 80 letters, digits, spaces or any of _-+.,() and no "
+                f"dot first; got {self.name!r}."
+            )
         for pair in self.compare:
-            for name in pair:
-                self.arm(name)
+            if len(pair) != 2:
+                raise UsageError(f"compare takes pairs of arm names, (reference, other); got {pair!r}.")
+            reference, other = (self.arm(name) for name in pair)
+            if reference.looks != other.looks:
+                raise UsageError(
+                    f"{pair[0]!r} and {pair[1]!r} are looked at at other steps, so their times can't be compared. Give "
+                    f"them the same steps and checkpoints."
+                )
 
     @staticmethod
     def arm_name(arm: Experiment) -> str:
@@ -325,4 +349,5 @@ class Study:
             setting = chosen.get(reference)
             if setting is not None and other in chosen:
                 cells += self.pressing(self.arm(other), setting, planted=True)
+                cells += self.pressing(self.arm(other), setting, planted=False)
         return cells

@@ -1,6 +1,9 @@
 """Recipes: decorated functions that return a study, and finding them in a file."""
 
+import difflib
 import importlib.util
+import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -94,9 +97,29 @@ def _call(function: Callable[[], Any], path: Path) -> Any:
 
 
 def _in_file(error: BaseException, path: Path) -> HoldfastError:
-    """The error in the user's words: file, line and what Python said."""
+    """The error in the user's words: file, line and what Python said; wrong use, where we have no such name."""
     if isinstance(error, SyntaxError):
         return HoldfastError(f"{path} line {error.lineno or 1}: {error.msg or error}.")
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == path.name]
     line = f" line {frames[-1].lineno}" if frames else ""
+    hint = _meant(error)
+    if hint is not None:
+        return UsageError(f"{path}{line}: {error}. {hint}")
     return HoldfastError(f"{path}{line}: {type(error).__name__}: {error}")
+
+
+def _meant(error: BaseException) -> str | None:
+    """The nearest of our names, where the error is about one of them."""
+    import holdfast
+
+    words = re.findall(r"'([^']+)'", str(error))
+    if isinstance(error, NameError | AttributeError | ImportError) and words:
+        ours = isinstance(error, NameError) or "holdfast" in words
+        close = difflib.get_close_matches(next(w for w in (*words, "") if w != "holdfast"), holdfast.__all__, n=1)
+        return f"Perhaps you meant {close[0]!r}." if ours and close else None
+    called = re.match(r"([A-Za-z]+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if isinstance(error, TypeError) and called and called[1] in holdfast.__all__:
+        takes = list(inspect.signature(getattr(holdfast, called[1])).parameters)
+        close = difflib.get_close_matches(called[2], takes, n=1)
+        return f"Perhaps you meant {close[0]!r}." if close else f"It takes: {', '.join(takes)}."
+    return None

@@ -13,7 +13,7 @@ from holdfast.errors import HoldfastError
 from holdfast.experiment import SCHEMA, Study
 from holdfast.settings import digest, settings
 from holdfast.store import RunFolder, find_run, runs_root
-from holdfast.store.code import library_digest, user_digest
+from holdfast.store.code import library_digest, rules_digest, user_digest
 from holdfast.store.environment import environment
 
 
@@ -82,7 +82,7 @@ def run_study(
     try:
         with folder.writing():
             folder.begin(record, environment(recipe))
-            if folder.verdict() is None:
+            if not folder.judged(rules_digest()):
                 with folder.timed():
                     run(study, folder, default_engine(study, workers), watch or Silent())
     except (OSError, SafetensorError) as error:

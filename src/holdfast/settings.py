@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from holdfast.errors import UsageError
@@ -13,7 +15,11 @@ from holdfast.errors import UsageError
 def settings(part: Any) -> Any:
     """A part as plain JSON: every field, and the class it is of (`kind`). What is stored, shown and hashed.
 
-    Functions are stored by name (the digest of the code tells versions apart), files by name and SHA-256.
+    A function is stored by its name and a digest of its byte code, its defaults and what it closes over, so that two
+    lambdas of one recipe differ; a file by name and SHA-256; an array or tensor by SHA-256.
+
+    Raises:
+        UsageError: something that can't be told from another of its kind.
     """
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         fields = {f.name: settings(getattr(part, f.name)) for f in dataclasses.fields(part)}
@@ -25,14 +31,65 @@ def settings(part: Any) -> Any:
         return {str(k): settings(v) for k, v in part.items()}
     if isinstance(part, list | tuple | range):
         return [settings(v) for v in part]
+    if isinstance(part, set | frozenset):
+        return sorted((settings(v) for v in part), key=repr)
     if part is None or isinstance(part, bool | int | float | str):
         return part
-    if callable(part):
-        return f"{part.__module__}:{part.__qualname__}"
-    raise UsageError(f"{part!r} cannot be stored as a setting: use a dataclass, a function, a path or a plain value.")
+    return _other(part)
 
 
 def digest(value: Any, *, length: int = 16) -> str:
     """SHA-256 of a JSON value in canonical form, in hex."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _other(part: Any) -> Any:
+    """Functions, classes, arrays, and objects that are told apart by their attributes."""
+    if isinstance(part, FunctionType):
+        return _function(part)
+    if isinstance(part, MethodType):
+        return {"method": settings(part.__func__), "of": settings(part.__self__)}
+    if isinstance(part, partial):
+        return {"partial": settings(part.func), "args": settings(part.args), "keywords": settings(part.keywords)}
+    if isinstance(part, type) or (callable(part) and hasattr(part, "__qualname__")):
+        return f"{part.__module__}:{part.__qualname__}"
+    if hasattr(part, "__array__") and hasattr(part, "shape"):
+        import numpy as np
+
+        values = np.ascontiguousarray(part)
+        return {"array": list(values.shape), "sha256": hashlib.sha256(values.tobytes()).hexdigest()}
+    if isinstance(part, ModuleType):
+        return f"module {part.__name__}"
+    if getattr(part, "__dict__", None):
+        return {"object": f"{type(part).__module__}:{type(part).__qualname__}", "attributes": settings(vars(part))}
+    raise UsageError(f"{part!r} cannot be stored as a setting: use a dataclass, a function, a path or a plain value.")
+
+
+def _function(function: FunctionType) -> Any:
+    """Name and digest of a function. What it closes over may be another function, or itself."""
+    stored: dict[str, Any] = {
+        "function": f"{function.__module__}:{function.__qualname__}",
+        "code": hashlib.sha256(repr(_code(function.__code__)).encode()).hexdigest()[:16],
+    }
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    held = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *cells]
+    inner = [f"itself ({function.__qualname__})" if value is function else settings(value) for value in held]
+    return {**stored, "holds": inner} if inner else stored
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
+
+
+def _code(code: CodeType) -> list[Any]:
+    """What a function does, without where it stands; constants that have no order of their own are sorted."""
+    constants = [
+        _code(c) if isinstance(c, CodeType) else sorted(map(repr, c)) if isinstance(c, frozenset) else repr(c)
+        for c in code.co_consts
+    ]
+    return [code.co_code.hex(), code.co_names, code.co_varnames, constants]

@@ -49,7 +49,7 @@ class Heard:
 @pytest.fixture
 def folder(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    folder.begin({"schema": SCHEMA, "holdfast": "0", "code": "0"}, {})
+    folder.begin({"schema": SCHEMA, "hash": "0", "holdfast": "0", "code": "0", "study": {}, "arms": [], "data": {}}, {})
     return folder
 
 

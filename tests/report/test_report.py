@@ -53,7 +53,8 @@ def arm(folder, name, fates, *, implant="BadNets", pressure="fine-tuning", contr
         for i in range(3)
     ]  # fmt: skip
     return {
-        "arm": name, "implant": implant, "pressure": pressure, "setting": "setting 1", "host": "MLP 64-64-10",
+        "arm": name, "implant": implant, "measure": "presence", "pressure": pressure, "setting": "setting 1",
+        "host": "MLP 64-64-10",
         "task": "digits", "budget": BUDGET, "looks": list(LOOKS), "attack_budget": "The strongest of 3 settings.",
         "grid": grid, "cells": cells, **row,
     }  # fmt: skip
@@ -74,7 +75,8 @@ def record(folder, key, presence, share):
 def unpressed(name, verdict, label=None):
     unknown = [0.0, 1.0]
     return {
-        "arm": name, "implant": "handcrafted", "pressure": "unlearning", "setting": None, "host": "MLP 64-64-10",
+        "arm": name, "implant": "handcrafted", "measure": "presence", "pressure": "unlearning", "setting": None,
+        "host": "MLP 64-64-10",
         "task": "digits", "budget": BUDGET, "looks": list(LOOKS), "attack_budget": "One setting.", "grid": [],
         "cells": {}, "verdict": verdict, "label": label or verdict, "reason": "Nothing was pressed.", "seeds": 0,
         "built": 20, "held": 0, "removed": 0,

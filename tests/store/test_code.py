@@ -1,8 +1,13 @@
 """What counts as the code that decides a result."""
 
+import shutil
 import sys
+from pathlib import Path
 
-from holdfast.store.code import ROOMS, library_digest, user_digest
+import pytest
+
+from holdfast.store import code
+from holdfast.store.code import FILES, ROOMS, library_digest, user_digest
 
 
 def test_every_room_that_decides_a_result_is_in_the_digest():
@@ -21,40 +26,58 @@ def test_every_room_that_decides_a_result_is_in_the_digest():
         "recipes",
         "estimate",
         "check",
+        "check_own",
+        "promise",
+        "audit",
     }
     loaded = {name.split(".")[1] for name in sys.modules if name.startswith("holdfast.")}
-    assert loaded - shows - {"demo"} <= {*ROOMS, "run", "cells", "experiment", "parts", "settings"}
-    assert library_digest() == library_digest()
+    assert loaded - shows - {"demo"} <= {*ROOMS, *(file.removesuffix(".py") for file in FILES)}
 
 
-def test_a_module_that_names_a_file_which_is_not_there(tmp_path, monkeypatch):
-    """torch.classes says that it lies in `_classes.py`, wherever one stands."""
-    import types
-
-    recipe = tmp_path / "recipe.py"
-    recipe.write_text("")
-    alone = user_digest(recipe)
-    for name, file in (("relative", "_classes.py"), ("absent", str(tmp_path / "absent.py"))):
-        module = types.ModuleType(name)
-        module.__file__ = file
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.chdir(tmp_path)
-    assert user_digest(recipe) == alone
+@pytest.mark.parametrize("file", ["training/nets.py", "engines/base.py", "cells.py", "implants/beside.py"])
+def test_a_changed_line_of_such_a_module_changes_the_digest(file, monkeypatch, tmp_path):
+    copied = tmp_path / "holdfast"
+    shutil.copytree(code.PACKAGE, copied)
+    monkeypatch.setattr(code, "PACKAGE", copied)
+    before = library_digest.__wrapped__()
+    assert before == library_digest()
+    (copied / file).write_text((copied / file).read_text() + "# changed")
+    assert library_digest.__wrapped__() != before
 
 
-def test_a_changed_recipe_or_a_module_beside_it_changes_the_digest(tmp_path, monkeypatch):
-    recipe, helper = tmp_path / "recipe.py", tmp_path / "helper_of_recipe.py"
-    recipe.write_text("import helper_of_recipe")
-    helper.write_text("a = 1")
+def test_a_changed_recipe_or_a_module_beside_it_changes_the_digest(tmp_path):
+    recipe, package = tmp_path / "recipe.py", tmp_path / "inner"
+    package.mkdir()
+    files = {
+        recipe: "import helper\ndef f():\n    from inner import late\n",
+        tmp_path / "helper.py": "a = 1",
+        tmp_path / "other.py": "nobody imports it",
+        package / "__init__.py": "",
+        package / "late.py": "from . import deep\nfrom .deep import b\nimport helper",
+        package / "deep.py": "b = 1",
+    }
+    for file, text in files.items():
+        file.write_text(text)
+    whole = user_digest(recipe)
+    assert user_digest(recipe) == whole
+    for file, text in files.items():
+        file.write_text(text + "\n# changed")
+        assert (user_digest(recipe) == whole) == (file.name == "other.py"), file.name
+        file.write_text(text)
+    assert user_digest(recipe) == whole
+
+
+def test_the_digest_does_not_depend_on_what_is_loaded(tmp_path, monkeypatch):
+    (tmp_path / "recipe.py").write_text("def f():\n    import lazy_of_recipe")
+    (tmp_path / "lazy_of_recipe.py").write_text("a = 1")
+    before = user_digest(tmp_path / "recipe.py")
     monkeypatch.syspath_prepend(tmp_path)
-    alone = user_digest(recipe)
-    import helper_of_recipe  # noqa: F401
+    import lazy_of_recipe  # noqa: F401
 
-    with_helper = user_digest(recipe)
-    assert with_helper != alone
-    helper.write_text("a = 2")
-    assert user_digest(recipe) != with_helper
-    monkeypatch.delitem(sys.modules, "helper_of_recipe")
-    assert user_digest(recipe) == alone
-    recipe.write_text("import helper_of_recipe  # changed")
-    assert user_digest(recipe) != alone
+    assert user_digest(tmp_path / "recipe.py") == before
+
+
+def test_our_own_modules_are_not_counted_as_the_users():
+    recipe = Path(__file__).parents[2] / "src" / "recipe_that_is_not_there.py"
+    assert (recipe.parent / "holdfast" / "run.py").is_file()
+    assert not list(code._files(["holdfast", "run"], recipe.parent))

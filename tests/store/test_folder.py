@@ -10,7 +10,15 @@ from holdfast.errors import DamagedRun, HoldfastError, UsageError
 from holdfast.experiment import SCHEMA
 from holdfast.store import RunFolder, all_runs, find_run, runs_root
 
-STUDY = {"schema": SCHEMA, "holdfast": "0.1.0", "code": "x", "study": {"name": "demo"}}
+STUDY = {
+    "schema": SCHEMA,
+    "hash": "0",
+    "holdfast": "0.1.0",
+    "code": "x",
+    "study": {"name": "demo"},
+    "arms": [],
+    "data": {},
+}
 
 
 def begun(path, study=STUDY):
@@ -22,10 +30,14 @@ def begun(path, study=STUDY):
 def test_settings_are_there_before_anything_else(tmp_path):
     folder = begun(tmp_path / "run")
     assert folder.study() == STUDY
-    assert folder.environment() == {"started": "today"}
+    assert folder.environment()["started"] == "today"
     assert folder.verdict() is None
     folder.begin(STUDY, {"started": "tomorrow"})
-    assert folder.environment() == {"started": "today"}, "the first start is kept"
+    assert folder.environment()["started"] == "today", "the first start is kept"
+    (tmp_path / "run" / "environment.json").unlink()
+    assert folder.environment()["started"] == "unknown", "no verdict rests on it"
+    folder.begin(STUDY, {"started": "tomorrow"})
+    assert folder.environment()["started"] == "tomorrow", "a lost one is written anew"
 
 
 def test_what_a_kill_left_half_written_is_swept_up(tmp_path):
@@ -53,7 +65,7 @@ def test_a_newer_schema_says_upgrade(tmp_path):
         folder.study()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "\x00\x01", '{"no": "schema"}'])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\x00\x01", '{"no": "schema"}', '{"schema": 1}'])
 def test_damaged_settings(tmp_path, text):
     folder = begun(tmp_path / "run")
     (tmp_path / "run" / "study.json").write_text(text)
@@ -73,6 +85,9 @@ def test_a_verdict_without_its_parts(tmp_path):
     folder = begun(tmp_path / "run")
     (tmp_path / "run" / "verdict.json").write_text('{"arms": []}')
     with pytest.raises(DamagedRun, match="lacks comparisons, question.*move verdict"):
+        folder.verdict()
+    (tmp_path / "run" / "verdict.json").write_text('{"arms": [{}], "question": "?", "comparisons": []}')
+    with pytest.raises(DamagedRun, match="lacks arm, .*verdict.*move verdict"):
         folder.verdict()
 
 
@@ -99,7 +114,7 @@ def test_the_seconds_of_all_starts_add_up(tmp_path):
     folder.add_time({"stage": "planting", "work_s": 9.0})
     folder.add_time({"stage": "run", "wall_s": 0.5})
     with (tmp_path / "run" / "times.jsonl").open("a") as file:
-        file.write('{"wall_s": 7')
+        file.write('{bad}\n{"wall_s": "x"}\n3\n{"wall_s": 7')
     assert folder.seconds() == 2.5
 
 

@@ -56,6 +56,12 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader has gone (`holdfast ls | head`). Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        _say(
+            f"{error.filename or 'A file'}: {error.strerror or error}. Free some space or mend the permissions, and "
+            f"run again. What was measured is kept."
+        )
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("HOLDFAST_TRACEBACK"):
             raise

@@ -35,13 +35,15 @@ class Running:
         from holdfast.estimate import estimate
         from holdfast.report import write_report
         from holdfast.sessions import folder_of, run_study
+        from holdfast.store.code import rules_digest
 
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers must be 1 or more; got {self.workers}.")
         if self.seeds is not None:
             study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
         folder, _ = folder_of(study, self.out, recipe)
-        if (folder.path / "verdict.json").exists():
+        complete = folder.judged(rules_digest())
+        if complete:
             _tell(f"{folder.path} is complete: nothing to do.")
         else:
             workers = self.workers or cores()
@@ -50,7 +52,7 @@ class Running:
             with progress() as watch:
                 run_study(study, out=self.out, recipe=recipe, workers=self.workers, watch=watch)
         report = folder.path / "report.html"
-        if not report.exists():
+        if not complete or not report.exists():
             write_report(folder)
         if self.json:
             print(json.dumps(answer(folder)))

@@ -93,7 +93,7 @@ def print_verdict(folder: RunFolder) -> None:
         f"\n[dim]share: exact interval of the share removed for REMOVED, else of the share held, at "
         f"{', '.join(f'{100 * level:g} %' for level in levels)}; lost: host wrecked or diverged.[/]"
     )
-    console.print(f"[dim]run  {folder.path}[/]", soft_wrap=True)
+    console.print(f"[dim]run  {_plain(folder.path)}[/]", soft_wrap=True)
 
 
 def _table(arms: Sequence[Mapping[str, Any]]) -> "Table":

@@ -1,5 +1,6 @@
 """Triggers: what is done to an input so that a backdoor answers."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -7,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, whole
 
 
 @runtime_checkable
@@ -33,6 +34,12 @@ class Patch:
     """Column, likewise; negative counts from the right."""
     value: float = 1.0
     """What the pixels are set to."""
+
+    def __post_init__(self) -> None:
+        for field in ("size", "row", "column"):
+            whole(field, getattr(self, field))
+        if not math.isfinite(self.value):
+            raise UsageError(f"A Patch's value must be a finite number; got {self.value!r}.")
 
     @property
     def label(self) -> str:

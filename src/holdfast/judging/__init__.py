@@ -9,6 +9,7 @@ from holdfast.judging.comparisons import comparison_row
 from holdfast.judging.grade import grade
 from holdfast.judging.planting import moved, planted, well_planted
 from holdfast.store import RunFolder
+from holdfast.store.code import rules_digest
 
 __all__ = ["Attacker", "judging", "moved", "planted", "strongest_attacker", "well_planted"]
 
@@ -25,12 +26,14 @@ def judge(study: Study, folder: RunFolder) -> dict[str, Any]:
         if well_planted(study, arm, folder)
     }
     rows = [arm_row(study, arm, attackers.get(study.arm_name(arm)), folder) for arm in study.arms]
+    verdicts = {row["arm"]: row["verdict"] for row in rows}
     together = [row for arm, row in zip(study.arms, rows, strict=True) if arm.implant == study.arms[0].implant]
     return {
         "schema": SCHEMA,
+        "rules": rules_digest(),
         "study": study.name,
         "question": study.question,
         **({"grade": grade(together)} if study.graded else {}),
         "arms": rows,
-        "comparisons": [comparison_row(study, pair, attackers, folder) for pair in study.compare],
+        "comparisons": [comparison_row(study, pair, attackers, verdicts, folder) for pair in study.compare],
     }

@@ -1,6 +1,7 @@
 """The verdict on one arm, as a row of `verdict.json`."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,11 +76,19 @@ def _judged(
 def _suppressed(
     seeds: Sequence[int], nets: Mapping[int, Measures], controls: Mapping[int, Measures]
 ) -> Suppression | None:
-    """Whether nets that count as removed come back sooner than their controls acquire the same presence."""
-    if not seeds:
+    """Whether nets that count as removed come back sooner than their controls acquire the same presence.
+
+    A pair in which one is not finite is left out: a control that diverged would seem never to acquire it.
+    """
+    pairs = [
+        seed
+        for seed in seeds
+        if all(math.isfinite(p) for m in (nets[seed], controls[seed]) for p in m.phase("reactivation")["presence"])
+    ]
+    if not pairs:
         return None
     times: dict[str, list[float]] = {"arm": [], "control": []}
-    for seed in seeds:
+    for seed in pairs:
         threshold = gone_below(nets[seed].phase("pressure")["presence"][0])
         for side, measures in (("arm", nets[seed]), ("control", controls[seed])):
             curve = measures.phase("reactivation")

@@ -72,10 +72,14 @@ def attack_budget(arm: Experiment, budget: int) -> str:
     if not arm.budget:
         return f"Your own training as it is, {budget:,} steps at most; no stronger attacker was looked for."
     examples = len(arm.task.load().train)
-    batch = getattr(arm.grid[0], "batch", None)
+    batches = sorted({getattr(setting, "batch", 0) for setting in arm.grid})
     dose = f"{arm.budget:,} steps"
-    if batch is not None:
-        dose += f" of {batch} on {examples:,} training examples ({arm.budget * batch / examples:.0f} epochs)"
+    if all(batches):
+        sizes, epochs = (
+            " to ".join(dict.fromkeys(f"{value:.0f}" for value in (values[0], values[-1])))
+            for values in (batches, [arm.budget * batch / examples for batch in batches])
+        )
+        dose += f" of {sizes} on {examples:,} training examples ({epochs} epochs)"
     if not arm.tuned:
         return f"One setting, {arm.grid[0].label}, {dose}; no stronger one was looked for."
     return f"The strongest of {len(arm.grid)} settings on {arm.tuning_seeds} tuning seeds, {dose}."

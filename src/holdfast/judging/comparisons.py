@@ -2,34 +2,63 @@
 
 import dataclasses
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
-from holdfast.experiment import Study
+from holdfast.experiment import Experiment, Study
 from holdfast.judging.attacker import Attacker
 from holdfast.judging.planting import planted
 from holdfast.judging.reading import measures_of, plain, trace_of
-from holdfast.stats import compare, outcome
+from holdfast.parts import Pressure
+from holdfast.stats import Trace, check_controls, compare, gone_below, outcome
 from holdfast.store import RunFolder
 
 
 def comparison_row(
-    study: Study, pair: tuple[str, str], attackers: Mapping[str, Attacker], folder: RunFolder
+    study: Study,
+    pair: tuple[str, str],
+    attackers: Mapping[str, Attacker],
+    verdicts: Mapping[str, str],
+    folder: RunFolder,
 ) -> dict[str, Any]:
+    """How much longer the other arm's implant lasts under the setting that was chosen on the reference arm."""
     reference, other = (study.arm(name) for name in pair)
+    invalid = [name for name in pair if verdicts[name] == "INVALID"]
     row: dict[str, Any] = {"reference": pair[0], "other": pair[1], "setting": None}
     setting = attackers[pair[0]].setting if pair[0] in attackers else None
     if setting is None or pair[1] not in attackers:
         return row | {"verdict": "UNDECIDED", "reason": "One of the arms was not pressed, so there are no pairs."}
+    row |= {"setting": setting.label}
+    if invalid:
+        return row | {"verdict": "UNDECIDED", "reason": f"Not compared: {' and '.join(invalid)} INVALID."}
     sides = []
     for arm in (reference, other):
         keep = planted(study, arm, folder).seeds
         cells = [c for c in study.pressing(arm, setting, planted=True) if c.planting.seed in keep]
         sides.append({c.planting.seed: trace_of(measures_of(c, folder), arm.measure) for c in cells})
+    risen = _risen(study, other, setting, sides[1], folder)
+    if risen is not None:
+        return row | {"verdict": "UNDECIDED", "reason": risen}
     outcomes = [
         {seed: outcome(t, budget=arm.budget, wreck_points=arm.wreck_points) for seed, t in side.items()}
         for arm, side in zip((reference, other), sides, strict=True)
     ]
     result = compare(*outcomes, reference_traces=sides[0], budget=reference.budget)
+    return row | {f.name: plain(getattr(result, f.name)) for f in dataclasses.fields(result)}
+
+
+def _risen(
+    study: Study, arm: Experiment, setting: Pressure, nets: Mapping[int, Trace], folder: RunFolder
+) -> str | None:
+    """A sentence, where the arm's controls come to show its implant by themselves under the other's setting."""
+    cells = study.pressing(arm, setting, planted=False)
+    if not cells or not nets:
+        return None
+    controls = {c.planting.seed: trace_of(measures_of(c, folder), arm.measure) for c in cells}
+    check = check_controls(controls, arm.looks, median(gone_below(net.presence[0]) for net in nets.values()))
+    if check.risen_at is None:
+        return None
     return (
-        row | {"setting": setting.label} | {f.name: plain(getattr(result, f.name)) for f in dataclasses.fields(result)}
+        f"Not compared: at step {check.risen_at} the limit of the never-planted controls of {study.arm_name(arm)} "
+        f"exceeds its median threshold for gone, so under this setting the pressure itself makes what is measured."
     )

@@ -1,5 +1,6 @@
 """Whether the implant is there at step 0, and the host is what it was."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -22,10 +23,17 @@ class Planted:
     tuned: bool
     moved: str | None
     """A sentence, where planting cost the host more than the implant promises."""
+    controls: int | None
+    """Never-planted controls that are finite at step 0; None where there are none at all."""
 
     @property
     def fault(self) -> str | None:
         """Why the arm need not be pressed at all, or None."""
+        if self.controls is not None and self.controls < 2:
+            return (
+                f"Of the never-planted controls only {self.controls} are finite at step 0, and 2 are needed for a "
+                f"limit: nothing was pressed. Train the host more gently."
+            )
         if self.moved:
             return self.moved
         if 10 * len(self.seeds) < 9 * self.built:
@@ -44,9 +52,10 @@ class Planted:
 def planted(study: Study, arm: Experiment, folder: RunFolder) -> Planted:
     """Check the planting of an arm against its never-planted controls, before any pressure."""
     seeds, nets, controls = seeds_there(study, arm, folder, tuning=False)
+    finite = sum(map(math.isfinite, (c[arm.measure] for c in controls))) if controls else None
     tuning = seeds_there(study, arm, folder, tuning=True)[0] if arm.tuned else ()
     accuracy, reference = ([net["accuracy"] for net in side] for side in (nets, controls))
-    return Planted(seeds, tuning, len(nets), arm.tuned, moved(arm, accuracy, reference))
+    return Planted(seeds, tuning, len(nets), arm.tuned, moved(arm, accuracy, reference), finite)
 
 
 def seeds_there(
@@ -57,7 +66,10 @@ def seeds_there(
     nets = [at_step_0(cell, folder) for cell in cells]
     alike = study.planting(arm, tuning=tuning, planted=False) if arm.part.has_control else []
     controls = [at_step_0(cell, folder) for cell in alike]
-    limit = control_limit([c[arm.measure] for c in controls]) if controls else None
+    found = [c[arm.measure] for c in controls if math.isfinite(c[arm.measure])]
+    limit = math.inf if controls else None
+    if len(found) > 1:
+        limit = control_limit(found)
     there = (c.seed for c, net in zip(cells, nets, strict=True) if is_planted(net[arm.measure], limit))
     return tuple(there), nets, controls
 
@@ -71,6 +83,10 @@ def moved(arm: Experiment, accuracy: Sequence[float], control: Sequence[float]) 
     if allowed is None or not control:
         return None
     lost = 100 * fmean(c - a for a, c in zip(accuracy, control, strict=True))
+    if not math.isfinite(lost):
+        return (
+            "Nets are not finite before any pressure, so what planting cost is not known. Train the host more gently."
+        )
     if lost <= allowed:
         return None
     return f"Planting cost {lost:.2f} points of clean accuracy on average; this implant may cost {allowed:g} at most."

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import HoldfastError, UsageError, whole
 from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.mixes import Mix
 from holdfast.pressures.optimisers import SGD, Adam, Optimiser, State
@@ -20,6 +20,8 @@ from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 
 Term = Optimiser | Mix | WeightDecay
+BATCH = 64
+"""Examples a step, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Fit:
     steps: int
     batch: int
 
-    def __init__(self, *terms: Term, steps: int, batch: int = 64) -> None:
+    def __init__(self, *terms: Term, steps: int, batch: int = BATCH) -> None:
         """
         Args:
             terms: exactly one optimiser (`SGD`, `Adam`, `Sign`), and any of `Unlearn`, `Poison`, `WeightDecay`.
@@ -58,6 +60,8 @@ class Fit:
         Raises:
             UsageError: no optimiser or several, something that is no term, no steps.
         """
+        whole("steps", steps)
+        whole("batch", batch)
         for term in terms:
             if not isinstance(term, Term):
                 raise UsageError(f"{term!r} is no term of Fit: expected an optimiser, a mix or a weight decay.")
@@ -65,6 +69,12 @@ class Fit:
             raise UsageError(f"Fit needs exactly one optimiser among its terms; got {[t.label for t in terms]}.")
         if steps < 1 or batch < 1:
             raise UsageError(f"Fit needs at least 1 step and 1 example a step; got steps={steps}, batch={batch}.")
+        for decay in (term for term in terms if isinstance(term, WeightDecay)):
+            lr = next(term.lr for term in terms if isinstance(term, Optimiser))
+            if lr * decay.rate >= 1:
+                raise UsageError(
+                    f"Weight decay {decay.rate:g} at learning rate {lr:g} would turn weights over: lower one of them."
+                )
         object.__setattr__(self, "terms", terms)
         object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "batch", batch)
@@ -88,7 +98,8 @@ class Fit:
 
     @property
     def label(self) -> str:
-        return f"{self.name}, {self.optimiser.label}"
+        batch = "" if self.batch == BATCH else f", batch {self.batch}"
+        return f"{self.name}, {self.optimiser.label}{batch}"
 
     def with_terms(self, *terms: Term) -> Self:
         """The same training with more terms."""

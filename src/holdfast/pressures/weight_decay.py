@@ -31,6 +31,4 @@ class WeightDecay:
 
     def shrink(self, params: Sequence[Tensor], lr: float) -> None:
         """One step of decay, in place."""
-        if lr * self.rate >= 1:
-            raise UsageError(f"Weight decay {self.rate:g} at learning rate {lr:g} would turn weights over: lower one.")
         torch._foreach_mul_(list(params), 1 - lr * self.rate)

@@ -66,9 +66,11 @@ class Drawing:
             self.draw(figure.add_subplot())
             text = io.StringIO()
             figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-            figure.savefig(
-                folder / f"{self.name}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None}
-            )
+            pdf = (
+                io.BytesIO()
+            )  # not into the file itself: where the disk is full, matplotlib would trip over its own feet
+            figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
+        (folder / f"{self.name}.pdf").write_bytes(pdf.getvalue())
         (folder / f"{self.name}.svg").write_text(text.getvalue())
         return self._inline(text.getvalue())
 

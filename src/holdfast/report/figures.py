@@ -1,6 +1,7 @@
 """The figures of a report, panel by panel, so that they can stand side by side or one above the other."""
 
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,6 +11,9 @@ from matplotlib.ticker import PercentFormatter
 from holdfast.report.drawing import COLOURS, DASHES, FAINT, INK, MARKERS, Drawing
 from holdfast.report.read import Arm, Run
 
+LABEL = 34
+"""Characters of a label that fit under a panel."""
+
 
 def drawings(run: Run) -> dict[str, list[Drawing]]:
     """All figures, by the section that shows them."""
@@ -17,7 +21,7 @@ def drawings(run: Run) -> dict[str, list[Drawing]]:
     pressed = [(i, arm) for i, arm in enumerate(run.arms) if arm.pressed]
     return {
         "survival": [
-            survival(f"survival-{i}", pressure, arms, implants)
+            survival(f"survival-{i}", pressure, arms, run.told_apart(arms, "implant"), implants)
             for i, (pressure, arms) in enumerate(run.grouped("pressure").items())
             if any(arm.row["curve"] for arm in arms)
         ],
@@ -31,12 +35,14 @@ def drawings(run: Run) -> dict[str, list[Drawing]]:
     }
 
 
-def survival(name: str, pressure: str, arms: Sequence[Arm], implants: Sequence[str]) -> Drawing:
+def survival(name: str, pressure: str, arms: Sequence[Arm], labels: Sequence[str], implants: Sequence[str]) -> Drawing:
     """Share of nets whose implant is not gone, with its band, one line an implant; ticks at the looks."""
 
     def draw(axes: Axes) -> None:
-        for arm in arms:
-            curve, which = arm.row["curve"], implants.index(str(arm.row["implant"])) % len(COLOURS)
+        alike = len(set(labels) - set(implants)) > 0
+        for i, (arm, label) in enumerate(zip(arms, labels, strict=True)):
+            # An implant keeps its colour from panel to panel; arms that share one are told apart by their places.
+            curve, which = arm.row["curve"], (i if alike else implants.index(label)) % len(COLOURS)
             if curve is None:
                 continue
             # A curve whose last nets were lost ends there: what follows is not known.
@@ -47,13 +53,14 @@ def survival(name: str, pressure: str, arms: Sequence[Arm], implants: Sequence[s
             axes.fill_between(steps, low, high, step="post", color=COLOURS[which], alpha=0.16, linewidth=0)
             axes.step(
                 steps, line, where="post", color=COLOURS[which], linestyle=DASHES[which], linewidth=2,
-                label=f"{arm.row['implant']} ({arm.row['seeds']} seeds)",
+                label=f"{shorten(label, LABEL, placeholder='…')} ({arm.row['seeds']} seeds)",
             )  # fmt: skip
             _lost(axes, arm, COLOURS[which])
         _steps(axes, arms[0].row["budget"], [s for s in arms[0].row["looks"] if s <= arms[0].row["budget"]])
-        axes.set(ylim=(-0.03, 1.05), ylabel="not yet gone", title=pressure)
+        axes.set(ylim=(-0.03, 1.05), ylabel="not yet gone", title=shorten(pressure, LABEL, placeholder="…"))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=2.6)
+        columns = 2 if max(map(len, labels)) < LABEL // 2 else 1
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, handlelength=2.6)
 
     told = "; ".join(
         f"{a.row['implant']}: {a.row['label']}, half-life {a.row.get('half_life', 'unknown')}" for a in arms
@@ -91,7 +98,9 @@ def presence(name: str, arm: Arm) -> Drawing:
         if arm.threshold is not None:
             axes.axhline(arm.threshold, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="gone below")
         _steps(axes, arm.row["looks"][-1], arm.row["looks"])
-        axes.set(ylim=(min(-0.05, *(axes.get_ylim())), 1.05), title=str(arm.row["arm"]))
+        axes.set(
+            ylim=(min(-0.05, *(axes.get_ylim())), 1.05), title=shorten(str(arm.row["arm"]), LABEL, placeholder="…")
+        )
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=2.6)
 
     return Drawing(
@@ -119,7 +128,11 @@ def gradient(name: str, arm: Arm) -> Drawing:
             axes.axhline(share, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="of all weights (even pull)")
         _steps(axes, arm.row["looks"][-1], arm.row["looks"])
         axes.set_yscale("symlog", linthresh=1e-4, linscale=0.4)
-        axes.set(ylim=(-4e-5, 1.6), yticks=[0, 1e-4, 1e-3, 1e-2, 0.1, 1], title=str(arm.row["arm"]))
+        axes.set(
+            ylim=(-4e-5, 1.6),
+            yticks=[0, 1e-4, 1e-3, 1e-2, 0.1, 1],
+            title=shorten(str(arm.row["arm"]), LABEL, placeholder="…"),
+        )
         axes.set_yticklabels(["0", "0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
         axes.minorticks_off()
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, handlelength=2.6)
@@ -142,12 +155,24 @@ def frontier(name: str, implant: str, arms: Sequence[Arm]) -> Drawing:
                 )
                 if row["chosen"]:
                     axes.plot(x, y, "o", color=INK, markersize=14, markerfacecolor="none", markeredgewidth=1.2)
-            axes.plot([], [], marker, color=colour, linestyle="none", label=str(arm.row["pressure"]))
+            axes.plot(
+                [],
+                [],
+                marker,
+                color=colour,
+                linestyle="none",
+                label=shorten(str(arm.row["pressure"]), LABEL, placeholder="…"),
+            )
         axes.plot(
             [], [], "o", color=INK, markersize=11, markerfacecolor="none", linestyle="none", label="strongest usable"
         )
         axes.axvline(0, color=FAINT, linewidth=0.9)
-        axes.set(xlim=(-2.6, 12.6), ylim=(-0.08, 1.08), ylabel="presence left", title=implant)
+        axes.set(
+            xlim=(-2.6, 12.6),
+            ylim=(-0.08, 1.08),
+            ylabel="presence left",
+            title=shorten(implant, LABEL, placeholder="…"),
+        )
         axes.set_xlabel("points of clean accuracy lost (12: or more)")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1)
 

@@ -34,6 +34,7 @@ def write_report(folder: RunFolder) -> Path:
         .from_string(TEMPLATE.read_text())
         .render(
             run=run,
+            names=_names(run),
             hosts=list(dict.fromkeys(f"{arm.row['host']}, {arm.row['task']}" for arm in run.arms)),
             levels=sorted({f"{100 * arm.row['level']:g} %" for arm in run.arms}),
             answer=run.verdict["grade"]["sentence"] if "grade" in run.verdict else answer(run.verdict["arms"]),
@@ -48,6 +49,14 @@ def write_report(folder: RunFolder) -> Path:
     fresh.write_text(page, encoding="utf-8")
     os.replace(fresh, path)
     return path
+
+
+def _names(run: Run) -> list[str]:
+    """The first column of the verdicts: the implant, or the arm's name where implant and pressure don't tell it."""
+    both = [(arm.row["implant"], arm.row["pressure"]) for arm in run.arms]
+    return [
+        str(a.row["implant"] if both.count(pair) == 1 else a.row["arm"]) for a, pair in zip(run.arms, both, strict=True)
+    ]
 
 
 def _environment() -> Environment:

@@ -1,7 +1,7 @@
 """A run folder, as the page wants it. Settings are read as plain JSON; no part is rebuilt."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -122,6 +122,13 @@ class Run:
     @cached_property
     def arms(self) -> list[Arm]:
         return [Arm(row, self.folder) for row in self.verdict["arms"]]
+
+    def told_apart(self, arms: Sequence[Arm], key: str) -> list[str]:
+        """A name for each arm: its implant or pressure, or where that is another's too, the arm's own."""
+        labels = [str(arm.row[key]) for arm in arms]
+        return [
+            label if labels.count(label) == 1 else str(arm.row["arm"]) for arm, label in zip(arms, labels, strict=True)
+        ]
 
     def grouped(self, key: str) -> dict[str, list[Arm]]:
         """Arms by implant or by pressure, in declared order."""

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +24,14 @@ from typing import Any
 from holdfast.errors import DamagedRun, HoldfastError
 from holdfast.experiment import SCHEMA, Cell
 from holdfast.settings import digest, settings
-from holdfast.store.measures import Measures, Recorder, read
+from holdfast.store.measures import Measures, Recorder, ended, read
+
+ARM = (
+    *("arm", "implant", "measure", "pressure", "setting", "host", "task", "budget", "looks", "attack_budget", "grid"),
+    *("cells", "verdict", "label", "reason", "seeds", "held", "removed", "wrecked", "diverged", "interval", "level"),
+    *("held_interval", "removed_interval", "suppressed", "curve", "outcomes"),
+)
+"""What `verdict.json` holds of every arm."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,12 @@ class RunFolder:
             (self.path / part).mkdir(parents=True, exist_ok=True)
             for half in (self.path / part).glob(".tmp*"):  # safetensors leaves these when it is killed in a write
                 half.unlink(missing_ok=True)
-        if (self.path / "study.json").exists():
-            if self.study() != json.loads(json.dumps(study)):
-                raise DamagedRun(f"{self.path} holds a run of other settings. Choose another folder with --out.")
-            return
-        self._write("environment.json", environment)
-        self._write("study.json", study)
+        if not (self.path / "environment.json").exists():
+            self._write("environment.json", environment)
+        if not (self.path / "study.json").exists():
+            self._write("study.json", study)
+        elif self.study() != json.loads(json.dumps(study)):
+            raise DamagedRun(f"{self.path} holds a run of other settings. Choose another folder with --out.")
 
     def study(self) -> dict[str, Any]:
         """The settings that were stored.
@@ -67,6 +74,9 @@ class RunFolder:
         schema = study.get("schema")
         if not isinstance(schema, int):
             raise DamagedRun(f"{self.path / 'study.json'} names no schema: it was not written by holdfast.")
+        self._expect(
+            "study.json", study, ("hash", "holdfast", "code", "study", "arms", "data") if schema <= SCHEMA else ()
+        )
         if schema > SCHEMA:
             raise HoldfastError(
                 f"{self.path} was made by a newer holdfast (schema {schema}; this one reads up to {SCHEMA}). "
@@ -75,21 +85,28 @@ class RunFolder:
         return study
 
     def environment(self) -> dict[str, Any]:
-        """Versions and machine of the first start."""
-        return self._read("environment.json")
+        """Versions and machine of the first start; `unknown` where the file is lost: no verdict rests on it."""
+        try:
+            found = self._read("environment.json")
+        except DamagedRun:
+            found = {}
+        unknown = dict.fromkeys(("started", "processor", "cores", "platform", "python"), "unknown")
+        return {**unknown, "versions": {}, "command": [], "git": None, **found}
 
     def verdict(self) -> dict[str, Any] | None:
         """What came out, or None while the run is not complete."""
         if not (self.path / "verdict.json").exists():
             return None
         verdict = self._read("verdict.json")
-        missing = {"question", "arms", "comparisons"} - verdict.keys()
-        if missing:
-            raise DamagedRun(
-                f"{self.path / 'verdict.json'} is damaged: it lacks {', '.join(sorted(missing))}. The measures are "
-                f"untouched: move verdict.json away and run again."
-            )
+        self._expect("verdict.json", verdict, ("question", "arms", "comparisons"))
+        for arm in verdict["arms"]:
+            self._expect("verdict.json", arm, ARM)
         return verdict
+
+    def judged(self, rules: str) -> bool:
+        """Whether there is a verdict, by these rules, and what it rests on."""
+        verdict = self.verdict() if (self.path / "study.json").exists() else None
+        return verdict is not None and verdict.get("rules") == rules
 
     def write_verdict(self, verdict: Mapping[str, Any]) -> None:
         """Write what came out (atomically)."""
@@ -112,10 +129,13 @@ class RunFolder:
     def seconds(self) -> float:
         """Wall-clock seconds spent on this run so far, over all its starts."""
         path = self.path / "times.jsonl"
-        rows = (
-            [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
-        )
-        return float(sum(row.get("wall_s", 0.0) for row in rows))
+        total = 0.0
+        for line in path.read_bytes().splitlines() if path.exists() else ():
+            try:
+                total += float(json.loads(line).get("wall_s", 0.0))
+            except (ValueError, TypeError, AttributeError):
+                continue  # torn by a kill, or damaged: a time is not worth more
+        return total
 
     @contextmanager
     def writing(self, patience_s: float = 10.0) -> Iterator[None]:
@@ -168,8 +188,7 @@ class RunFolder:
 
     def complete(self, key: str) -> bool:
         """Whether a cell is done."""
-        path = self.measures_path(key)
-        return path.exists() and path.read_bytes().endswith(b'{"end":"complete"}\n')
+        return ended(self.measures_path(key))
 
     # --------------------------------------------------------------------------------------------------------- JSON
 
@@ -186,6 +205,14 @@ class RunFolder:
         if not isinstance(value, dict):
             raise DamagedRun(f"{path} is damaged: expected an object, got {type(value).__name__}.")
         return value
+
+    def _expect(self, name: str, value: Mapping[str, Any], keys: Sequence[str]) -> None:
+        missing = sorted(set(keys) - value.keys()) if isinstance(value, Mapping) else list(keys)
+        if missing:
+            raise DamagedRun(
+                f"{self.path / name} is damaged: it lacks {', '.join(missing)}. The measures are untouched: "
+                f"move {name} away and run again."
+            )
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
         fresh = self.path / f"{name}.tmp"

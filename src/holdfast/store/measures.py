@@ -2,11 +2,12 @@
 
     {"cell": {...settings...}}                                   first
     {"phase": "pressure", "step": 50, "presence": 0.98, ...}     one a look
-    {"end": "complete"}                                          last
+    {"end": "complete", "sha256": "..."}                         last, over all lines before it
 
 A torn last line (a kill in the middle of a write) is dropped and written again; nothing else is ever changed.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import DamagedRun
+
+LONGEST_END = 200
+"""Bytes in which the last line of a complete file stands."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +44,35 @@ def read(path: Path) -> Measures:
         DamagedRun: a line other than a torn last one is not what this program writes.
     """
     cell: dict[str, Any] = {}
-    lines, complete = [], False
+    lines, complete, before = [], False, hashlib.sha256()
     for number, raw in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
             line = json.loads(raw)
             if "cell" in line:
                 cell = line["cell"]
             elif "end" in line:
-                complete = True
+                complete = line["sha256"] == before.hexdigest()
+                if not complete:
+                    raise ValueError
             else:
                 lines.append({"phase": line["phase"], "step": line["step"], **line})
         except (ValueError, KeyError, TypeError):
             raise DamagedRun(
-                f"{path} line {number} is damaged. Move this file out of the run folder and run again: "
-                f"that one net is measured anew, the others are kept."
+                f"{path} line {number} is damaged, or one before it. Move this file out of the run folder and run "
+                f"again: that one net is measured anew, the others are kept."
             ) from None
+        before.update(raw + b"\n")
     return Measures(cell, tuple(lines), complete)
+
+
+def ended(path: Path) -> bool:
+    """Whether the measures in a file are complete, by its last line alone."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LONGEST_END))
+        tail = file.read()
+    return tail.endswith(b"\n") and b'\n{"end":"complete"' in tail
 
 
 class Recorder:
@@ -77,6 +94,10 @@ class Recorder:
                 self._append({"cell": self.cell})
         return {(line["phase"], line["step"]) for line in read(self.path).lines}
 
+    def has(self, phase: str, step: int) -> bool:
+        """Whether a look is written."""
+        return (phase, step) in self._written
+
     def add(self, phase: str, step: int, measures: Mapping[str, float | None]) -> None:
         """Write one look, unless it is there. Numbers that are not finite are stored as null."""
         if (phase, step) not in self._written:
@@ -87,7 +108,7 @@ class Recorder:
     def end(self) -> None:
         """Say that nothing more will come."""
         if self._written is not None and not read(self.path).complete:
-            self._append({"end": "complete"})
+            self._append({"end": "complete", "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest()})
 
     def _append(self, line: Mapping[str, Any]) -> None:
         with self.path.open("ab") as file:

@@ -7,10 +7,20 @@ from pathlib import Path
 from holdfast.errors import UsageError, nearest
 from holdfast.store.folder import RunFolder
 
+LONGEST_NAME = 1000
+"""Characters of a name or a path; the system has limits of its own."""
+
 
 def runs_root(out: Path | None = None) -> Path:
-    """`--out`, else $HOLDFAST_RUNS, else ./runs."""
-    return out if out is not None else Path(os.environ.get("HOLDFAST_RUNS", "runs"))
+    """`--out`, else $HOLDFAST_RUNS, else ./runs.
+
+    Raises:
+        UsageError: it is a file.
+    """
+    root = out if out is not None else Path(os.environ.get("HOLDFAST_RUNS", "runs"))
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is a file; expected a folder for runs.")
+    return root
 
 
 def all_runs(root: Path) -> Iterator[RunFolder]:
@@ -26,7 +36,7 @@ def find_run(name: str, root: Path) -> RunFolder:
     Raises:
         UsageError: no such run; the nearest name is given.
     """
-    if not name:
+    if not name or len(name) > LONGEST_NAME:
         raise UsageError("Name a run: `holdfast ls` lists them.")
     if (Path(name) / "study.json").exists():
         return RunFolder(Path(name))
