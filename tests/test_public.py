@@ -24,6 +24,7 @@ PUBLIC = {
     "OwnTrigger",
     "Patch",
     "Poison",
+    "Result",
     "SGD",
     "Sign",
     "Stretch",
@@ -33,7 +34,9 @@ PUBLIC = {
     "UsageError",
     "WeightDecay",
     "attackers",
+    "audit",
     "open_run",
+    "plant",
     "recipe",
     "run_study",
 }

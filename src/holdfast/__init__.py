@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.audit import Audit as Audit
+    from holdfast.auditing import Audit as Audit
     from holdfast.errors import DamagedRun as DamagedRun
     from holdfast.errors import HoldfastError as HoldfastError
     from holdfast.errors import UsageError as UsageError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from holdfast.implants import Patch as Patch
     from holdfast.implants import Stretch as Stretch
     from holdfast.implants import TokenString as TokenString
+    from holdfast.notebook import Result as Result
+    from holdfast.notebook import audit as audit
+    from holdfast.notebook import plant as plant
     from holdfast.pressures import SGD as SGD
     from holdfast.pressures import Adam as Adam
     from holdfast.pressures import Fit as Fit
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from holdfast.tasks import Digits as Digits
 
 _PUBLIC = {
-    "audit": ("Audit",),
+    "auditing": ("Audit",),
     "errors": ("DamagedRun", "HoldfastError", "UsageError"),
     "experiment": ("Experiment", "Study"),
     "hosts": ("MLP",),
@@ -53,6 +56,7 @@ _PUBLIC = {
         "Stretch",
         "TokenString",
     ),
+    "notebook": ("Result", "audit", "plant"),
     "pressures": ("SGD", "Adam", "Fit", "Poison", "Sign", "Unlearn", "WeightDecay", "attackers"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),

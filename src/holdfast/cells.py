@@ -148,8 +148,8 @@ def _probed(probe: Callable[[Look], Mapping[str, Tensor]], look: Look) -> Mappin
         if not isinstance(found, Mapping) or not isinstance(value, Tensor) or value.shape != (look.nets.k,):
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise HoldfastError(
-                f"The probe {_called(probe)} must return a mapping of names to tensors of shape ({look.nets.k},), one entry a "
-                f"net; {name} is {got}."
+                f"The probe {_called(probe)} must return a mapping of names to tensors of shape ({look.nets.k},), one "
+                f"entry a net; {name} is {got}."
             )
     return found
 

@@ -1,5 +1,6 @@
 """Recipes: decorated functions that return a study, and finding them in a file."""
 
+import dataclasses
 import difflib
 import importlib.util
 import inspect
@@ -22,8 +23,12 @@ def recipe(function: F) -> F:
     return function
 
 
-def load_recipe(where: str) -> tuple[Study, Path]:
+def load_recipe(where: str, *, separate: bool = False) -> tuple[Study, Path]:
     """The study of `FILE` or `FILE::name`, and the file.
+
+    Args:
+        where: the file, and the recipe where it has several.
+        separate: of an `Audit`, plant each canary alone as well.
 
     Raises:
         UsageError: no such file, no recipe in it, several without a name, or a name it does not have.
@@ -45,7 +50,10 @@ def load_recipe(where: str) -> tuple[Study, Path]:
     if name and name not in found:
         raise nearest(name, found, what=f"recipe in {path.name}")
     chosen = name or next(iter(found))
-    return as_study(_call(found[chosen], path), chosen), path
+    value = _call(found[chosen], path)
+    if separate and hasattr(value, "separate"):
+        value = dataclasses.replace(value, separate=True)
+    return as_study(value, chosen), path
 
 
 def as_study(value: Any, name: str) -> Study:

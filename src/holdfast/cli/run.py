@@ -80,11 +80,14 @@ class Run(Running):
 class Audit(Run):
     """Plant canaries in your model, run your training on it, say which survive. For recipes that return an Audit."""
 
+    separate: bool = False
+    """Plant each canary alone as well, to show that they don't disturb each other: two more trainings for each."""
+
     def run(self) -> int:
         """Load the recipe and run it."""
         from holdfast.recipes import load_recipe
 
-        study, path = load_recipe(self.recipe)
+        study, path = load_recipe(self.recipe, separate=self.separate)
         if not study.graded:
             raise UsageError(f"{self.recipe} is no audit. Run it with: holdfast run {self.recipe}")
         return self.go(study, path)

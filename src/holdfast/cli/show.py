@@ -12,6 +12,7 @@ from holdfast.errors import HoldfastError
 from holdfast.store import RunFolder, find_run, runs_root
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 COUNTS = ("seeds", "held", "removed", "wrecked", "diverged")
@@ -68,12 +69,13 @@ def answer(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def print_verdict(folder: RunFolder) -> None:
+def print_verdict(folder: RunFolder, console: "Console | None" = None) -> None:
     """The verdict table and what stands behind it."""
-    from rich.console import Console
+    if console is None:
+        from rich.console import Console
 
+        console = Console(highlight=False)
     verdict = verdict_of(folder)
-    console = Console(highlight=False)
     console.print(f"\n[bold]{_plain(verdict['question'])}[/]")
     if "grade" in verdict:
         console.print(_plain(verdict["grade"]["sentence"]))

@@ -1,5 +1,8 @@
 """From measures to verdicts: `stats` applied to what a study's cells recorded. Imports no torch."""
 
+import math
+from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from holdfast.experiment import SCHEMA, Study
@@ -8,6 +11,7 @@ from holdfast.judging.attacker import Attacker, strongest_attacker
 from holdfast.judging.comparisons import comparison_row
 from holdfast.judging.grade import grade
 from holdfast.judging.planting import moved, planted, well_planted
+from holdfast.judging.reading import measures_of
 from holdfast.store import RunFolder
 from holdfast.store.code import rules_digest
 
@@ -33,7 +37,19 @@ def judge(study: Study, folder: RunFolder) -> dict[str, Any]:
         "rules": rules_digest(),
         "study": study.name,
         "question": study.question,
-        **({"grade": grade(together)} if study.graded else {}),
+        **({"grade": grade(together, _accuracy(study, attackers, folder))} if study.graded else {}),
         "arms": rows,
         "comparisons": [comparison_row(study, pair, attackers, verdicts, folder) for pair in study.compare],
     }
+
+
+def _accuracy(study: Study, attackers: Mapping[str, Attacker], folder: RunFolder) -> tuple[float, float] | None:
+    """Mean clean accuracy of a graded study's controls, before and after the training."""
+    arm = study.arms[0]
+    attacker = attackers.get(study.arm_name(arm))
+    if attacker is None or attacker.setting is None:
+        return None
+    columns = [measures_of(c, folder).phase("pressure") for c in study.pressing(arm, attacker.setting, planted=False)]
+    ends = [(c["accuracy"][0], c["accuracy"][-1]) for c in columns]
+    finite = [pair for pair in ends if all(map(math.isfinite, pair))]
+    return (fmean(a for a, _ in finite), fmean(b for _, b in finite)) if finite else None

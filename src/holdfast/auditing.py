@@ -19,7 +19,9 @@ from holdfast.pressures.own import Own
 from holdfast.tasks.base import Data
 from holdfast.tasks.own import EXAMPLES, OwnData
 
-PLANTING = Fit(Adam(lr=1e-3), steps=200, batch=32)
+PLANTING = Fit(Adam(lr=1e-3), steps=400, batch=32)
+POISON = 0.3
+"""Share of the training data that carries the learned canary's trigger while it is planted: much, so that it takes."""
 QUESTION = "Would your training remove what is hidden in the model?"
 
 
@@ -39,7 +41,7 @@ class Audit:
             network.
         seeds: trainings with canaries; as many controls. 8 can show survival in some, or removal in all; 20 and more
             can reach SURVIVES or REMOVED.
-        planting: how learned canaries get in: `Fit` on training data with a tenth poisoned.
+        planting: how learned canaries get in: `Fit` on training data part of it poisoned.
         calls, max_steps, max_seconds: see `Own`.
         trigger, target: (batch) -> batch with the trigger; (output) -> logits: for inputs and outputs of other kinds.
         examples: held-out examples that looks measure on.
@@ -99,13 +101,13 @@ class Audit:
 def default_canaries(data: Data, trigger: Callable[[Tensor], Tensor] | None = None) -> tuple[Canary, ...]:
     """A learned backdoor, and one in units beside the network, with triggers of their own that suit the inputs."""
     if trigger is not None:
-        return (BadNets(trigger=OwnTrigger(function=trigger), target=0),)
+        return (BadNets(trigger=OwnTrigger(function=trigger), target=0, poison_ratio=POISON),)
     learned, beside = _triggers(data)
     last = data.train.y if data.train.y.dim() == 1 else data.train.y[:, -1]
     # Answers that are rare among true ones: next tokens that occur, classes as they come.
     rare = last.bincount().float().masked_fill(last.bincount() == 0, float("inf")).argsort()[:2].tolist()
     targets = (0, 1) if data.train.y.dim() == 1 else (int(rare[0]), int(rare[-1]))
-    return BadNets(trigger=learned, target=targets[0]), Beside(trigger=beside, target=targets[1])
+    return BadNets(trigger=learned, target=targets[0], poison_ratio=POISON), Beside(trigger=beside, target=targets[1])
 
 
 def _triggers(data: Data) -> tuple[Trigger, Trigger]:
