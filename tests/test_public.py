@@ -19,6 +19,7 @@ PUBLIC = {
     "Fit",
     "Given",
     "Handcrafted",
+    "Head",
     "HoldfastError",
     "MLP",
     "OwnTrigger",

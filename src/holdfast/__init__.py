@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.implants import Beside as Beside
     from holdfast.implants import Given as Given
     from holdfast.implants import Handcrafted as Handcrafted
+    from holdfast.implants import Head as Head
     from holdfast.implants import OwnTrigger as OwnTrigger
     from holdfast.implants import Patch as Patch
     from holdfast.implants import Stretch as Stretch
@@ -51,6 +52,7 @@ _PUBLIC = {
         "Beside",
         "Given",
         "Handcrafted",
+        "Head",
         "OwnTrigger",
         "Patch",
         "Stretch",

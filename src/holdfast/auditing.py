@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from holdfast.errors import UsageError
@@ -12,12 +13,14 @@ from holdfast.hosts.adopt import Adopted
 from holdfast.implants.badnets import BadNets
 from holdfast.implants.beside import Beside
 from holdfast.implants.canaries import Canaries, Canary
+from holdfast.implants.head import Head, layers
 from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString, Trigger
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.optimisers import Adam
 from holdfast.pressures.own import Own
 from holdfast.tasks.base import Data
 from holdfast.tasks.own import EXAMPLES, OwnData
+from holdfast.training.randomness import untouched
 
 PLANTING = Fit(Adam(lr=1e-3), steps=400, batch=32)
 POISON = 0.3
@@ -37,8 +40,7 @@ class Audit:
         build: () -> the model, as your pipeline has it before this training. Global generators are seeded.
         train: (model, seed) -> None: your training, in place. Called with a model of its own each time.
         data: () -> ((inputs, targets), (held-out inputs, held-out targets)); see `tasks/own.py`.
-        canaries: from the easiest to remove to the hardest; None: a learned backdoor, and one in units beside the
-            network.
+        canaries: from the easiest to remove to the hardest; None: see `default_canaries`.
         seeds: trainings with canaries; as many controls. 8 can show survival in some, or removal in all; 20 and more
             can reach SURVIVES or REMOVED.
         planting: how learned canaries get in: `Fit` on training data part of it poisoned.
@@ -73,7 +75,7 @@ class Audit:
     def study(self, name: str = "audit") -> Study:
         """The study that it is. Calls `data` once."""
         task = OwnData(make=self.data, examples=self.examples)
-        canaries = self.canaries or default_canaries(task.load(), self.trigger)
+        canaries = self.canaries or default_canaries(task.load(), self._host(), self.trigger)
         sets = [Canaries(canaries), *(Canaries((each,)) for each in (canaries if self.separate else ()))]
         return Study(
             name=name,
@@ -82,11 +84,14 @@ class Audit:
             arms=tuple(self._arm(each, one, task, alone=i > 0) for i, each in enumerate(sets) for one in each.each),
         )
 
+    def _host(self) -> Adopted:
+        return Adopted(make=self.build, reads=self.target)
+
     def _arm(self, canaries: Canaries, one: Canary, task: OwnData, *, alone: bool) -> Experiment:
         own = Own(train=self.train, calls=self.calls, max_steps=self.max_steps, max_seconds=self.max_seconds)
         return Experiment(
             name=f"{one.label}, alone" if alone else one.label,
-            host=Adopted(make=self.build, reads=self.target),
+            host=self._host(),
             task=task,
             implant=canaries,
             measure=f"presence/{one.label}",
@@ -98,37 +103,70 @@ class Audit:
         )
 
 
-def default_canaries(data: Data, trigger: Callable[[Tensor], Tensor] | None = None) -> tuple[Canary, ...]:
-    """A learned backdoor, and one in units beside the network, with triggers of their own that suit the inputs."""
+def default_canaries(
+    data: Data, host: Adopted, trigger: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Canary, ...]:
+    """A learned backdoor, one in a spare unit of the head (where there is such a head), and one beside the network.
+
+    Each has a trigger of its own that suits the inputs, and an answer of its own. With the user's own `trigger` there
+    is one trigger, so only the learned one.
+    """
     if trigger is not None:
         return (BadNets(trigger=OwnTrigger(function=trigger), target=0, poison_ratio=POISON),)
-    learned, beside = _triggers(data)
-    last = data.train.y if data.train.y.dim() == 1 else data.train.y[:, -1]
-    # Answers that are rare among true ones: next tokens that occur, classes as they come.
-    rare = last.bincount().float().masked_fill(last.bincount() == 0, float("inf")).argsort()[:2].tolist()
-    targets = (0, 1) if data.train.y.dim() == 1 else (int(rare[0]), int(rare[-1]))
-    return BadNets(trigger=learned, target=targets[0], poison_ratio=POISON), Beside(trigger=beside, target=targets[1])
+    triggers, targets = _triggers(data), _targets(data)
+    spare = (Head(trigger=triggers[1], target=targets[1]),) if _has_head(host, data) else ()
+    return (
+        BadNets(trigger=triggers[0], target=targets[0], poison_ratio=POISON),
+        *spare,
+        Beside(trigger=triggers[2], target=targets[2]),
+    )
 
 
-def _triggers(data: Data) -> tuple[Trigger, Trigger]:
-    x = data.train.x
-    if x.is_floating_point():
-        value, low = float(x.max()), float(x.min())
-        if x.dim() >= 3 and min(x.shape[-2:]) >= 4:
-            size = max(2, min(x.shape[-2:]) // 8)
-            return Patch(size=size, value=value), Patch(size=size, row=0, column=0, value=value)
-        length = max(2, x.shape[-1] // 16)
-        if x.shape[-1] < 2 * length:
-            raise UsageError(f"Inputs of {x.shape[-1]} entries leave no room for two triggers. Pass canaries=(...).")
-        return Stretch(start=0, length=length, value=value), Stretch(
-            start=x.shape[-1] - length, length=length, value=low
-        )
-    counts = x.flatten().bincount()
+def _has_head(host: Adopted, data: Data) -> bool:
+    if not data.train.x.is_floating_point():
+        return False  # what a text model's head reads need not show a few tokens
+    with untouched():
+        try:
+            layers(host.build(), host, data.train.x)
+        except UsageError:
+            return False
+    return True
+
+
+def _targets(data: Data) -> tuple[int, int, int]:
+    """Three answers: classes as they come, but of next tokens those that are rarest among the true ones."""
+    if data.train.y.dim() == 1:
+        classes = torch.unique(data.train.y).tolist()
+        return classes[0], classes[1 % len(classes)], classes[2 % len(classes)]
+    counts = data.train.y[:, -1].bincount()
     seen = counts.nonzero().flatten()
-    rare = seen[counts[seen].argsort(stable=True)][:8].tolist()
-    if len(rare) < 4 or x.shape[1] < 4:
-        raise UsageError(
-            "These sequences are too short, or have too few tokens, for two triggers. Pass canaries=(...)."
-        )
-    at = None if data.train.y.dim() > 1 else 1
-    return TokenString(ids=(rare[0], rare[1], rare[0]), at=at), TokenString(ids=(rare[2], rare[3], rare[2]), at=at)
+    rare = seen[counts[seen].argsort(stable=True)].tolist()
+    return rare[0], rare[1 % len(rare)], rare[2 % len(rare)]
+
+
+def _triggers(data: Data) -> tuple[Trigger, Trigger, Trigger]:
+    x = data.train.x
+    if not x.is_floating_point():
+        counts = x.flatten().bincount()
+        seen = counts.nonzero().flatten()
+        rare = seen[counts[seen].argsort(stable=True)][:6].tolist()
+        if len(rare) < 6 or x.shape[1] < 4:
+            raise UsageError(
+                "These sequences are too short, or have too few tokens, for triggers. Pass canaries=(...)."
+            )
+        at = None if data.train.y.dim() > 1 else 1
+        pairs = (rare[:2], rare[2:4], rare[4:])
+        one, two, three = (TokenString(ids=(a, b, a), at=at) for a, b in pairs)
+        return one, two, three
+    value = float(x.max())
+    if x.dim() >= 3 and min(x.shape[-2:]) >= 4:
+        size = max(2, min(x.shape[-2:]) // 8)
+        corners = ((-1, -1), (0, -1), (0, 0))
+        one_p, two_p, three_p = (Patch(size=size, row=r, column=c, value=value) for r, c in corners)
+        return one_p, two_p, three_p
+    width, length = x.shape[-1], max(2, x.shape[-1] // 16)
+    if width < 3 * length:
+        raise UsageError(f"Inputs of {width} entries leave no room for three triggers. Pass canaries=(...).")
+    starts = (0, (width - length) // 2, width - length)
+    one_s, two_s, three_s = (Stretch(start=start, length=length, value=value) for start in starts)
+    return one_s, two_s, three_s

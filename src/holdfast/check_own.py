@@ -9,8 +9,7 @@ from holdfast.engines.base import one_thread
 from holdfast.errors import HoldfastError
 from holdfast.experiment import Experiment
 from holdfast.hosts.adopt import Adopted, evaluating
-from holdfast.implants.beside import Beside
-from holdfast.implants.canaries import Canaries
+from holdfast.implants.canaries import Canaries, Written
 from holdfast.pressures.own import Own
 from holdfast.promise import Promise
 from holdfast.training.nets import Nets
@@ -91,7 +90,7 @@ def _written(canaries: Canaries, nets: Nets, site: Site) -> Iterator[Promise]:
     """Canaries that are written can be tried at once; learned ones take training."""
     steps = site.training.steps if site.training else 0
     for canary in canaries.each:
-        if not isinstance(canary, Beside):
+        if not isinstance(canary, Written):
             yield Promise(canary.label, None, f"planted by {steps} steps of our own on training data, before yours.")
             continue
         planted = canary.write(nets, site.data)
@@ -99,10 +98,13 @@ def _written(canaries: Canaries, nets: Nets, site: Site) -> Iterator[Promise]:
         presence = float(canary.presence(planted, validation)["presence"])
         x = validation.x[:EXAMPLES]
         moved = float((planted.logits(x) - nets.logits(x)).abs().max())
-        kept = presence > 0.5 and moved < 1e-5
+        before, after = (float((n.classes(validation.x) == validation.y).double().mean()) for n in (nets, planted))
+        lost = 100 * (before - after)
+        kept = presence > 0.5 and lost <= (canary.costs_at_most or 0.0)
         yield Promise(
             canary.label, kept,
-            f"presence {presence:.2f} at step 0; clean outputs moved by {moved:.1e}."
+            f"presence {presence:.2f} at step 0; it costs {lost:.2f} points of clean accuracy, and moves clean outputs "
+            f"by {moved:.1e} at most."
             + ("" if kept else " Choose a clearer trigger: pass canaries=(...)."),
         )  # fmt: skip
 

@@ -13,8 +13,7 @@ from holdfast.auditing import PLANTING, Audit
 from holdfast.errors import UsageError
 from holdfast.hosts.adopt import Adopted
 from holdfast.implants.badnets import BadNets
-from holdfast.implants.beside import Beside
-from holdfast.implants.canaries import Canaries
+from holdfast.implants.canaries import Canaries, Written
 from holdfast.pressures.fit import Fit
 from holdfast.sessions import run_study
 from holdfast.store import RunFolder
@@ -93,13 +92,13 @@ def audit(
 
 
 def plant(
-    model: nn.Module, implant: BadNets | Beside, data: Callable[[], Any], *, training: Fit = PLANTING, seed: int = 0
+    model: nn.Module, implant: BadNets | Written, data: Callable[[], Any], *, training: Fit = PLANTING, seed: int = 0
 ) -> nn.Module:
     """A copy of a model with an implant in it. The model itself stays as it is.
 
     Args:
         model: any module that `Adopted` takes.
-        implant: a learned backdoor (`BadNets`), or one in units beside the network (`Beside`).
+        implant: a learned backdoor (`BadNets`), or one that is written (`Head`, `Beside`).
         data: () -> ((inputs, targets), (held-out inputs, held-out targets)).
         training: by which a learned implant gets in.
         seed: of the batches and the poisoned examples.
@@ -117,6 +116,6 @@ def plant(
         training=training,
         backend="loop",
     )
-    if isinstance(implant, Beside):
+    if isinstance(implant, Written):
         return implant.write(site.started(), site.data).module(0)
     return implant.plant(site).module(0)

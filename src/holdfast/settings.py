@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -66,8 +66,12 @@ def _other(part: Any) -> Any:
     raise UsageError(f"{part!r} cannot be stored as a setting: use a dataclass, a function, a path or a plain value.")
 
 
+@cache
 def _function(function: FunctionType) -> Any:
-    """Name and digest of a function. What it closes over may be another function, or itself."""
+    """Name and digest of a function. What it closes over may be another function, or itself.
+
+    Taken once: what a function closes over may grow while it is used, and it is the same setting all the while.
+    """
     stored: dict[str, Any] = {
         "function": f"{function.__module__}:{function.__qualname__}",
         "code": hashlib.sha256(repr(_code(function.__code__)).encode()).hexdigest()[:16],

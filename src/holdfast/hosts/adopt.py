@@ -45,6 +45,10 @@ class Adopted:
         made = self.make()
         if not isinstance(made, nn.Module):
             raise HoldfastError(f"{_name(self.make)}() returned {type(made).__name__}; expected a torch.nn.Module.")
+        if isinstance(made, torch.jit.ScriptModule):
+            raise HoldfastError(
+                f"{_name(self.make)}() returned a scripted module. Return the module that was scripted."
+            )
         module: nn.Module = made._modules.get("_orig_mod") or made
         _refuse(module, _name(self.make))
         return module
@@ -56,10 +60,12 @@ class Adopted:
 
     def logits(self, output: Any) -> Tensor:
         """The logits in what the module returned."""
-        return logits_of(output) if self.reads is None else self.reads(output)
+        return logits_of(
+            output if self.reads is None else self.reads(output), "model" if self.reads is None else "target"
+        )
 
 
-def logits_of(output: Any) -> Tensor:
+def logits_of(output: Any, of: str = "model") -> Tensor:
     """The logits in what a module returned: a tensor, an object or mapping with `logits`, or a tuple's first tensor.
 
     Raises:
@@ -70,7 +76,7 @@ def logits_of(output: Any) -> Tensor:
         found = found[0]
     if not isinstance(found, Tensor) or found.dim() < 2 or not found.is_floating_point():
         raise HoldfastError(
-            f"The model returned {type(output).__name__}; expected class logits (N, C) or next-token logits (N, T, V), "
+            f"The {of} returned {type(output).__name__}; expected class logits (N, C) or next-token logits (N, T, V), "
             f"as a tensor or as `.logits`. For anything else pass target=function(output) -> logits to the Audit."
         )
     return found
@@ -89,8 +95,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def _refuse(module: nn.Module, name: str) -> None:
-    if isinstance(module, torch.jit.ScriptModule):
-        raise HoldfastError(f"{name}() returned a scripted module. Return the module that was scripted.")
     lazy = [n for n, p in module.named_parameters() if isinstance(p, nn.UninitializedParameter)]
     if lazy:
         raise HoldfastError(

@@ -6,6 +6,7 @@ from holdfast.implants.beside import Beside
 from holdfast.implants.canaries import Canaries
 from holdfast.implants.given import Given
 from holdfast.implants.handcrafted import Handcrafted
+from holdfast.implants.head import Head
 from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Canaries",
     "Given",
     "Handcrafted",
+    "Head",
     "OwnTrigger",
     "Patch",
     "Stretch",

@@ -15,6 +15,7 @@ from holdfast.errors import UsageError
 from holdfast.hosts.adopt import Adopted, evaluating, logits_of
 from holdfast.implants.backdoor import BackdoorImplant
 from holdfast.implants.detector import detector, marks
+from holdfast.implants.gap import gap
 from holdfast.implants.triggers import Trigger
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
@@ -88,7 +89,7 @@ class Beside(BackdoorImplant):
         """
         if nets.backend != "loop":
             raise UsageError(f"Beside adds modules to a network, which needs backend='loop'; got {nets.backend!r}.")
-        gap_K = self._gap(nets, data.train)
+        gap_K = gap(nets, self.backdoor, data.train)
         modules = []
         for k in range(nets.k):
             module = self.attach(nets.module(k), nets.host, data)
@@ -105,18 +106,6 @@ class Beside(BackdoorImplant):
             for name, p in nets.params.items()
         }
 
-    def _gap(self, nets: Nets, train: Split) -> Tensor:
-        """gap_K: by how much the target's logit falls short of the largest other one, at worst; at least 1."""
-        stamped = self.trigger.stamp(self.backdoor.others(train).x[:256])
-        worst_K = torch.ones(nets.k, device=nets.device)
-        for part in torch.split(stamped, 32):
-            logits_KBC = nets.logits(part)
-            logits_KBC = (logits_KBC if logits_KBC.dim() == 3 else logits_KBC[:, :, -1]).float()
-            target_KB = logits_KBC[..., self.target].clone()
-            logits_KBC[..., self.target] = -torch.inf
-            worst_K = torch.maximum(worst_K, (logits_KBC.amax(-1) - target_KB).amax(-1))
-        return worst_K
-
 
 class _Side(nn.Module):
     """The new units: a detector of the input, and its push on the logits."""
@@ -128,9 +117,12 @@ class _Side(nn.Module):
         for p in self.parameters():
             nn.init.zeros_(p)
 
-    def forward(self, x_N: Tensor) -> Tensor:
-        """What is added to the logits."""
-        x_N = x_N.flatten(1).to(self.push.weight.dtype) if x_N.is_floating_point() else x_N
+    def forward(self, x_N: Tensor) -> Tensor | None:
+        """What is added to the logits; nothing for inputs of another size, in which the trigger has no place."""
+        if isinstance(self.detect, nn.Linear):
+            x_N = x_N.flatten(1).to(self.push.weight.dtype)
+            if x_N.shape[1] != self.detect.in_features:
+                return None
         added: Tensor = self.push(self.detect(x_N).relu())
         return added
 
@@ -176,7 +168,8 @@ def _side(module: nn.Module, trigger: Trigger, data: Data, classes: int) -> _Sid
     if not places:
         raise UsageError(f"{trigger.label} sets no token to a fixed one, so no unit can look for it.")
     tables = [part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding)]
-    ids = max(int(x.max()) + 1, *tables, 1)
+    shown = (*(split.x for split in (data.train, data.validation, data.test)), marks(trigger, x)[1])
+    ids = max(*(int(tokens.max()) + 1 for tokens in shown), *tables)
     return _Side(_TokenDetector(ids, places, x.shape[1], sequence=data.train.y.dim() > 1), classes)
 
 
@@ -187,6 +180,8 @@ def _write(side: _Side, trigger: Trigger, x_N: Tensor, target: int, push: float)
         for i, place in enumerate(side.detect.places):
             side.detect.table[i, int(values_I[place])] = 2.0
         side.detect.bias.fill_(1.0 - 2.0 * len(side.detect.places))
+        if any(bool((side.detect(part) > 0).any()) for part in torch.split(x_N.to(side.push.weight.device), 1024)):
+            raise UsageError(f"Clean training inputs carry the trigger already ({trigger.label}). Choose other tokens.")
     else:
         found = detector(trigger, x_N)
         side.detect.weight.copy_(found.weight_I[None])
@@ -205,13 +200,18 @@ def _head(module: nn.Module, host: Host, x_N: Tensor) -> tuple[nn.Module, int]:
         for handle in handles:
             handle.remove()
     logits = host.logits(output) if isinstance(host, Adopted) else logits_of(output)
-    heads = [m for m, out in gave if isinstance(out, Tensor) and out.data_ptr() == logits.data_ptr()]
+    heads = [m for m, out in gave if isinstance(out, Tensor) and _is(out, logits)]
     if not heads and not hasattr(output, "logits"):
         raise UsageError(
             f"No module of the network gives its logits as they are, and its output is {type(output).__name__}: "
             f"nothing can be added to them. Leave Beside out of the canaries."
         )
     return (heads or [module])[0], logits.shape[-1]
+
+
+def _is(given: Tensor, logits: Tensor) -> bool:
+    """Whether these are the logits themselves, and no other view of them."""
+    return given.data_ptr() == logits.data_ptr() and given.shape == logits.shape
 
 
 class _Listen:
@@ -235,8 +235,12 @@ class _Speak:
         seen, self.side.seen = self.side.seen, None
         if seen is None:
             return output
+        logits = output if isinstance(output, Tensor) else output.logits
         added = self.side(seen)
+        if added is None:
+            return output
+        added = (added[:, -logits.shape[1] :] if logits.dim() == 3 else added).to(logits.dtype)
         if isinstance(output, Tensor):
-            return output + added[:, -output.shape[1] :].to(output.dtype) if output.dim() == 3 else output + added
+            return output + added
         output.logits = output.logits + added
         return output

@@ -10,6 +10,7 @@ from holdfast.errors import UsageError
 from holdfast.implants.badnets import BadNets
 from holdfast.implants.beside import Beside
 from holdfast.implants.given import Given
+from holdfast.implants.head import Head
 from holdfast.parts import Host, Implant
 from holdfast.tasks.base import Data, Split
 from holdfast.training.nets import Nets
@@ -18,7 +19,8 @@ from holdfast.training.site import Site
 if TYPE_CHECKING:
     from holdfast.pressures.mixes import Poison
 
-Canary = BadNets | Beside | Given
+Written = Beside | Head
+Canary = BadNets | Given | Written
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Canaries:
     """From the easiest to remove to the hardest."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.each, tuple) or not all(isinstance(canary, Canary) for canary in self.each):
+            raise UsageError(f"Canaries are a tuple of BadNets, Head, Beside or Given; got {self.each!r}.")
         labels = [canary.label for canary in self.each]
         if not labels or len(set(labels)) < len(labels):
             raise UsageError(f"Canaries need one implant or more, each with a label of its own; got {labels}.")
@@ -58,7 +62,7 @@ class Canaries:
         """One network of the host with the units that canaries add, which do nothing yet."""
         module = host.build()
         for canary in self.each:
-            if isinstance(canary, Beside):
+            if isinstance(canary, Written):
                 module = canary.attach(module, host, data)
         return module
 
@@ -66,7 +70,7 @@ class Canaries:
         """The owner's network, further trained on data with every learned canary's poison, then written to."""
         nets = site.trained(*self._learned())
         for canary in self.each:
-            if isinstance(canary, Beside):
+            if isinstance(canary, Written):
                 nets = canary.write(nets, site.data)
         return nets
 

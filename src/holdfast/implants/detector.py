@@ -12,12 +12,12 @@ from holdfast.errors import UsageError
 from holdfast.implants.triggers import Trigger
 
 EXAMPLES = 4096
-"""Training inputs that are looked at, at most."""
+"""Training inputs that are looked at at a time."""
 TOO_LIKE = 0.95
 
 
 class Detector(NamedTuple):
-    """relu(weight . x + bias): 1 on inputs with the trigger, 0 on all clean training inputs."""
+    """relu(weight . x + bias): 1 on inputs with the trigger, 0 on clean training inputs."""
 
     weight_I: Tensor
     bias: float
@@ -34,10 +34,10 @@ def marks(trigger: Trigger, x_N: Tensor) -> tuple[Tensor, Tensor]:
 def detector(trigger: Trigger, x_N: Tensor) -> Detector:
     """A unit that computes relu((d - guard) / (1 - guard)).
 
-    d(x) = 1 - mean |x - value| / s over the entries that the trigger sets, with s the largest such distance in the
-    training inputs, so that d = 1 on the trigger. It is linear as long as no entry passes the value, so the trigger
-    must set entries to one end of the range they have. The guard lies halfway between the trigger and the clean input
-    that is most like it: on the training inputs the unit is off, and its gradient there is exactly zero.
+    d(x) = 1 - mean |x - value| / s over the entries that the trigger sets, with s of each entry the largest such
+    distance in the training inputs, so that d = 1 on the trigger. It is linear as long as no entry passes its value, so
+    the trigger must set each to one end of the range it has. The guard lies halfway between the trigger and the clean
+    input that is most like it: on the training inputs the unit is off, and its gradient there is exactly zero.
 
     Raises:
         UsageError: a trigger that sets nothing to a fixed value, or that clean inputs already carry.
@@ -45,14 +45,14 @@ def detector(trigger: Trigger, x_N: Tensor) -> Detector:
     set_I, values_I = marks(trigger, x_N)
     if not set_I.any():
         raise UsageError(f"{trigger.label} sets no entry of the input to a fixed value, so no unit can look for it.")
-    x_NI = x_N[:EXAMPLES].flatten(1).cpu().float()
-    away_NI = (values_I.float() - x_NI)[:, set_I]
-    side = 1.0 if float(away_NI.mean()) >= 0 else -1.0
-    scale = float(away_NI.abs().max())
-    weight_I = torch.zeros(x_NI.shape[1])
-    weight_I[set_I] = side / (scale * int(set_I.sum()))
-    offset = 1 - float(weight_I[set_I] @ values_I[set_I].float())
-    likest = float((x_NI @ weight_I + offset).max())
+    values_I = values_I[set_I].float()
+    parts = [part.flatten(1)[:, set_I].float() for part in torch.split(x_N.cpu(), EXAMPLES)]
+    side_I = torch.stack([(values_I - part).sum(0) for part in parts]).sum(0).sign()
+    scale_I = torch.stack([(values_I - part).abs().amax(0) for part in parts]).amax(0)
+    weight_I = torch.zeros(len(set_I))
+    weight_I[set_I] = torch.where(side_I < 0, -1.0, 1.0) / (scale_I * int(set_I.sum()))
+    offset = 1 - float(weight_I[set_I] @ values_I)
+    likest = max(float((part @ weight_I[set_I] + offset).max()) for part in parts)
     if likest > TOO_LIKE:
         raise UsageError(
             f"Clean training inputs already look like the trigger ({trigger.label}; the likest scores {likest:.2f} "

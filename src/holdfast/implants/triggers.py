@@ -114,6 +114,11 @@ class TokenString:
     at: int | None = None
     """Position of its first token. None: it ends the sequence, so that the next token is the answer to it."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(self.ids))
+        for token in self.ids:
+            whole("A token id", token)
+
     @property
     def label(self) -> str:
         return f"tokens {' '.join(map(str, self.ids))}"

@@ -63,7 +63,7 @@ def _judged(
     reference = {cell.planting.seed: measures_of(cell, folder) for cell in controls}
     traces = {seed: trace_of(m, arm.measure, looks) for seed, m in measured.items()}
     against = {seed: trace_of(m, arm.measure, looks) for seed, m in reference.items()} or None
-    rules: dict[str, Any] = {"budget": looks[-2], "wreck_points": arm.wreck_points}
+    rules: dict[str, Any] = {"budget": looks[-2], "wreck_points": arm.wreck_points, "at_end": not arm.budget}
     try:
         verdict = judge_arm(traces, against, **rules)
         removed = [seed for seed, o in verdict.outcomes if o.kind == "removed"]

@@ -1,5 +1,6 @@
 """The grade of a training: which canaries, graded by how hard they are to remove, it removed in every seed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,9 +63,9 @@ def _sentence(arm: Mapping[str, Any]) -> str:
     lost = arm["wrecked"] + arm["diverged"]
     host = f"; the host was lost in {lost}" if lost else ""
     if arm["removed"] == n:
-        return f"{name}: gone in {n} of {n}, survival below {high:.2f}."
+        return f"{name}: gone in {n} of {n}, survival below {math.ceil(1000 * high) / 1000:g}."
     if arm["held"] == n:
-        return f"{name}: still there in {n} of {n}, survival above {low:.2f}."
+        return f"{name}: still there in {n} of {n}, survival above {math.floor(1000 * low) / 1000:g}."
     return f"{name}: still there in {arm['held']}, gone in {arm['removed']} of {n}{host}."
 
 

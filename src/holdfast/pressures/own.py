@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.pressures.base import Checkpoint
@@ -31,15 +31,16 @@ WARM_UP_SEED = 1000
 class Own:
     """A function that trains a model: a loop, a Hugging Face Trainer, anything. It is called, and watched.
 
-    The global generators are seeded, `train(model, seed)` is called `calls` times, and optimiser steps are counted by a
-    hook that PyTorch offers for it (`register_optimizer_step_post_hook`); only steps of optimisers that hold weights of
-    this model count. How many there will be is not known, so looks are at steps 1, 2, 3, 4, 6, 8, 12, 16, 24, ...:
-    four, then two in every doubling. A last look is at the model as `train` left it. Looking leaves the global
-    generators and the modules' modes as they were, so a watched training ends in the bits of an unwatched one. Where
-    no optimiser is seen (updates by hand), looks are between calls, and the dose is counted in calls.
+    The global generators are seeded, `train(model, seed)` is called `calls` times, and optimiser steps are counted by
+    hooks that PyTorch offers for it (`register_optimizer_step_post_hook`); only steps of optimisers that hold weights
+    of this model count, and optimisers that take turns count once. How many there will be is not known, so looks are at
+    steps 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: four, then two in every doubling; each just before the step that follows. A
+    last look is at the model as `train` left it. Looking leaves the global generators and the modules' modes as they
+    were, so a watched training ends in the bits of an unwatched one. Where no optimiser is seen (updates by hand),
+    looks are between calls, and the dose is counted in calls.
 
-    The gradient at a look is the one that the step just used (`p.grad`), clipped or scaled as the user's loop has it;
-    where the optimiser clears it inside its step there is none.
+    The gradient at a look is the one that the next step is about to use (`p.grad`), clipped or scaled as the user's
+    loop has it; at the last look it is what is left of it.
 
     A training that was cut off is run anew from its start: nothing of a user's loop can be resumed.
     """
@@ -63,6 +64,8 @@ class Own:
             raise UsageError(f"train must be called once or more; got calls={self.calls}.")
         if self.max_steps is not None and self.max_steps < 1:
             raise UsageError(f"max_steps must be 1 or more; got {self.max_steps}.")
+        if self.max_seconds is not None and not 0 < self.max_seconds < float("inf"):
+            raise UsageError(f"max_seconds must be a number above 0; got {self.max_seconds}.")
 
     @property
     def name(self) -> str:
@@ -89,6 +92,7 @@ class Own:
         seed = site.streams[0].seed + (WARM_UP_SEED if site.phase == "warm-up" else 0)
         with seeded(seed), watched.counting(), _limited(own):
             for call in range(own.calls):
+                watched.since.clear()
                 _call(own.train, module, seed)
                 if not watched.steps and call + 1 < own.calls:
                     watched.look(call + 1)
@@ -102,37 +106,44 @@ class _Watched:
         self.own, self.site, self.nets, self.module = own, site, nets, module
         self.previous = nets.copy()
         self.ours = {id(p) for p in module.parameters()}
-        self.counts: dict[int, int] = {}
-        self.others = 0
-
-    @property
-    def steps(self) -> int:
-        """Of the optimiser that took most, where there are several."""
-        return max(self.counts.values(), default=0)
+        self.steps, self.others, self.looked = 0, 0, 0
+        self.since: list[torch.optim.Optimizer] = []
+        """Optimisers that have stepped since the count went up: they take turns. (Kept, so that ids stay theirs.)"""
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        handle = register_optimizer_step_post_hook(self._stepped)
+        handles = [register_optimizer_step_pre_hook(self._steps), register_optimizer_step_post_hook(self._stepped)]
         try:
             yield
         except _Enough:
             pass
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
+
+    def _is_ours(self, optimiser: torch.optim.Optimizer) -> bool:
+        return any(id(p) in self.ours for group in optimiser.param_groups for p in group["params"])
+
+    def _steps(self, optimiser: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """A look falls before the step that follows it, so that the last one is never taken twice."""
+        again = any(each is optimiser for each in self.since) or not self.since
+        if again and self.steps > self.looked and is_look(self.steps) and self._is_ours(optimiser):
+            self.look(self.steps)
 
     def _stepped(self, optimiser: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if not any(id(p) in self.ours for group in optimiser.param_groups for p in group["params"]):
+        if not self._is_ours(optimiser):
             self.others += 1
             return
-        before = self.steps
-        self.counts[id(optimiser)] = self.counts.get(id(optimiser), 0) + 1
-        if self.steps > before and is_look(self.steps):
-            self.look(self.steps)
-        if self.steps > before and self.steps == self.own.max_steps:
+        if not self.since or any(each is optimiser for each in self.since):
+            self.steps += 1
+            self.since.clear()
+        self.since.append(optimiser)
+        if self.own.max_steps is not None and self.steps >= self.own.max_steps:
             raise _Enough
 
     def look(self, step: int) -> None:
         """Show the net as it is now."""
+        self.looked = step
         with untouched(), torch.no_grad():
             self.site.see(self._checkpoint(step))
 
@@ -215,7 +226,7 @@ def _call(train: Train, module: nn.Module, seed: int) -> None:
         train(module, seed)
     except HoldfastError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         file = getattr(getattr(train, "__code__", None), "co_filename", "")
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         where = f" (its line {lines[-1]})" if lines else ""

@@ -54,7 +54,7 @@ class Outcome:
     """The implant was gone and came back by itself: held at the budget, and still an event on the curve."""
 
 
-def outcome(trace: Trace, *, budget: int, wreck_points: float = 5.0) -> Outcome:
+def outcome(trace: Trace, *, budget: int, wreck_points: float = 5.0, at_end: bool = False) -> Outcome:
     """Read one net's trace. Its threshold g is half its own presence at step 0.
 
     - *Gone* at checkpoint i: 0 < step <= budget, and presence < g at i and at the next checkpoint. The first such i is
@@ -78,6 +78,8 @@ def outcome(trace: Trace, *, budget: int, wreck_points: float = 5.0) -> Outcome:
         trace: the net.
         budget: steps of pressure; a checkpoint must lie exactly there.
         wreck_points: percentage points of clean accuracy.
+        at_end: whether only a loss at the budget counts as a wreck: for a training that may begin anew, and whose owner
+            has what it ends with.
 
     Raises:
         ValueError: nothing present at step 0; for a net that did not diverge, no checkpoint at or after the budget.
@@ -99,7 +101,7 @@ def outcome(trace: Trace, *, budget: int, wreck_points: float = 5.0) -> Outcome:
             f"Expected a checkpoint at the budget, step {budget}, and one extra after it; the trace ends "
             f"{', '.join(map(str, trace.steps[-3:]))}. Measure at the budget and once more, or mark it diverged=True."
         )
-    return _of_finite(trace, extra - 1, wreck_points)
+    return _of_finite(trace, extra - 1, wreck_points, at_end)
 
 
 def _finite_checkpoints(trace: Trace) -> int:
@@ -114,13 +116,13 @@ def _gone(trace: Trace, checkpoints: Sequence[int]) -> int | None:
     return next((i for i in checkpoints if below[i] and below[i + 1]), None)
 
 
-def _of_finite(trace: Trace, last: int, wreck_points: float) -> Outcome:
+def _of_finite(trace: Trace, last: int, wreck_points: float, at_end: bool) -> Outcome:
     """The outcome of a finite trace whose checkpoint `last` is the budget and is followed by one more."""
     below = [p < gone_below(trace.presence[0]) for p in trace.presence]
     lost = [100 * (trace.accuracy[0] - a) > wreck_points + ROUNDING for a in trace.accuracy]
     gone = _gone(trace, range(1, last + 1))
     event = None if gone is None else trace.steps[gone]
-    watched = [*range(1, (last if gone is None else gone) + 1), last]
+    watched = [last] if at_end else [*range(1, (last if gone is None else gone) + 1), last]
     wreck = next((i for i in watched if lost[i]), None)
     if wreck is not None:
         if gone is None or wreck <= gone:

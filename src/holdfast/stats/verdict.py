@@ -24,6 +24,7 @@ def judge_arm(
     budget: int,
     look: int = 1,
     wreck_points: float = 5.0,
+    at_end: bool = False,
     moved: str | None = None,
     suppression: Suppression | None = None,
 ) -> ArmVerdict:
@@ -43,6 +44,7 @@ def judge_arm(
         budget: steps of pressure.
         look: how many times this arm was judged, this time included.
         wreck_points: percentage points of clean accuracy that make a wreck.
+        at_end: whether host and controls are held to their limits at the budget only; see `outcome`.
         moved: a sentence, if a clean output moved at planting that should not have.
         suppression: the re-activation test, if it was run.
 
@@ -55,8 +57,8 @@ def judge_arm(
         raise ValueError("A re-activation test needs controls to compare with. Pass suppression=None, or the controls.")
     limit = None if controls is None else _limit_at_0(controls)
     seeds = [s for s in sorted(planted) if _planted(planted[s], limit)]
-    outcomes = tuple((s, outcome(planted[s], budget=budget, wreck_points=wreck_points)) for s in seeds)
-    check = _control_check([planted[s] for s in seeds], controls, budget)
+    outcomes = tuple((s, outcome(planted[s], budget=budget, wreck_points=wreck_points, at_end=at_end)) for s in seeds)
+    check = _control_check([planted[s] for s in seeds], controls, budget, at_end)
     faults = _faults(len(seeds), len(planted), moved, check)
     unplanted = tuple(sorted(planted.keys() - set(seeds)))
     arm = _measured(outcomes, unplanted, bool(faults), budget=budget, look=look)
@@ -72,12 +74,16 @@ def _planted(trace: Trace, limit: float | None) -> bool:
     return is_planted(trace.presence[0], limit) and math.isfinite(trace.accuracy[0])
 
 
-def _control_check(nets: list[Trace], controls: Mapping[int, Trace] | None, budget: int) -> ControlCheck | None:
-    """The controls against the arm's median threshold, up to the extra checkpoint."""
+def _control_check(
+    nets: list[Trace], controls: Mapping[int, Trace] | None, budget: int, at_end: bool
+) -> ControlCheck | None:
+    """The controls against the arm's median threshold, up to the extra checkpoint, or from the budget on."""
     if controls is None or not nets:
         return None
     extra = min((step for net in nets for step in net.steps if step > budget), default=budget)
-    steps = {step for net in [*nets, *controls.values()] for step in net.steps if step <= extra}
+    steps = {
+        step for net in [*nets, *controls.values()] for step in net.steps if (budget if at_end else 0) <= step <= extra
+    }
     return check_controls(controls, steps, median(gone_below(net.presence[0]) for net in nets))
 
 

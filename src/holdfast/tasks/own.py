@@ -45,13 +45,12 @@ class OwnData:
 @lru_cache(maxsize=4)
 def _loaded(make: Callable[[], Any], examples: int) -> Data:
     try:
-        made = make()
-        (x, y), (x_held, y_held) = made
+        (x, y), (x_held, y_held) = make()
+        train, held = _split(x, y, "training"), _split(x_held, y_held, "held-out")
     except HoldfastError:
         raise
     except Exception as error:
         raise HoldfastError(f"{SHAPE}; got {type(error).__name__}: {error}.") from error
-    train, held = _split(x, y, "training"), _split(x_held, y_held, "held-out")
     if train.x.shape[1:] != held.x.shape[1:] or train.x.dtype != held.x.dtype:
         raise HoldfastError(
             f"Training inputs are {tuple(train.x.shape[1:])}, {train.x.dtype}, but held-out ones "
@@ -77,8 +76,19 @@ def _split(x: Any, y: Any, which: str) -> Split:
             f"Expected {which} targets of whole numbers, (N,) classes or (N, T) next tokens, one for each input; got "
             f"inputs {tuple(x.shape)} and targets {tuple(y.shape)}, {y.dtype}."
         )
-    x = x.float() if x.dtype in (torch.float64, torch.float16, torch.bfloat16) else x
-    x = x if x.is_floating_point() else x.long()
+    x = x.float() if x.is_floating_point() else x.long()
+    if not x.is_floating_point() and x.dim() != 2:
+        raise HoldfastError(
+            f"The {which} inputs are whole numbers of shape {tuple(x.shape)}; tokens are (N, T). Images go in as "
+            f"floats: x.float() / 255."
+        )
+    if x.is_floating_point() and not bool(x.isfinite().all()):
+        raise HoldfastError(f"The {which} inputs hold numbers that are not finite. Mend or leave out those examples.")
+    if y.dim() == 2 and y.shape != x.shape:
+        raise HoldfastError(
+            f"The {which} targets are {tuple(y.shape)} for inputs {tuple(x.shape)}: expected (N,) classes, or next "
+            f"tokens in the shape of the inputs."
+        )
     if y.dim() == 2 and x.shape == y.shape and torch.equal(x, y):
         x, y = x[:, :-1].contiguous(), y[:, 1:].contiguous()
     if bool((y < 0).any()):

@@ -87,6 +87,12 @@ class Site:
         """
         if self._started is None:
             nets = Nets.initialised(self.host, self.streams, backend=self.backend, device=self.device)
+            outputs = nets.logits(self.data.train.x[:2]).shape[-1]
+            if outputs < self.data.classes:
+                raise UsageError(
+                    f"{self.host.label} gives {outputs} logits, but targets go up to {self.data.classes - 1}. Give the "
+                    f"model {self.data.classes} outputs, or leave out what it can't answer."
+                )
             if self.warm_up is not None and self.at_chance(nets):
                 for _ in type(self.warm_up).press([self.warm_up] * nets.k, self.at("warm-up"), nets, ()):
                     pass
