@@ -21,6 +21,7 @@ PUBLIC = {
     "Handcrafted",
     "Head",
     "HoldfastError",
+    "HuggingFace",
     "MLP",
     "OwnTrigger",
     "Patch",

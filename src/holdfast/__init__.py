@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from holdfast.experiment import Experiment as Experiment
     from holdfast.experiment import Study as Study
     from holdfast.hosts import MLP as MLP
+    from holdfast.hosts import HuggingFace as HuggingFace
     from holdfast.implants import Backdoor as Backdoor
     from holdfast.implants import BadNets as BadNets
     from holdfast.implants import Beside as Beside
@@ -45,7 +46,7 @@ _PUBLIC = {
     "auditing": ("Audit",),
     "errors": ("DamagedRun", "HoldfastError", "UsageError"),
     "experiment": ("Experiment", "Study"),
-    "hosts": ("MLP",),
+    "hosts": ("MLP", "HuggingFace"),
     "implants": (
         "Backdoor",
         "BadNets",

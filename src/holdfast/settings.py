@@ -25,6 +25,9 @@ def settings(part: Any) -> Any:
         fields = {f.name: settings(getattr(part, f.name)) for f in dataclasses.fields(part)}
         label = getattr(part, "label", None)
         return {"kind": type(part).__name__, **fields, **({"label": label} if isinstance(label, str) else {})}
+    if isinstance(part, Path) and part.is_dir():
+        files = {f.relative_to(part).as_posix(): settings(f)["sha256"] for f in sorted(part.rglob("*")) if f.is_file()}
+        return {"folder": part.name, "sha256": digest(files, length=64)}
     if isinstance(part, Path):
         return {"file": part.name, "sha256": hashlib.sha256(part.read_bytes()).hexdigest()}
     if isinstance(part, Mapping):

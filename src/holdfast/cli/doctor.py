@@ -13,7 +13,7 @@ from holdfast.engines import cores
 from holdfast.store import runs_root
 from holdfast.store.environment import versions
 
-EXTRAS = {"survival": "lifelines"}
+EXTRAS = {"survival": "lifelines", "hf": "transformers"}
 NETWORK_DISKS = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "fuse.sshfs", "9p"}
 
 
