@@ -30,7 +30,7 @@ from holdfast import (
     run_study,
 )
 from holdfast.auditing import default_canaries
-from holdfast.check import check
+from holdfast.checks import check
 from holdfast.cli import main
 from holdfast.engines.base import one_thread
 from holdfast.hosts.adopt import Adopted

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.check import check, what_seeds_tell
+from holdfast.checks import check, what_seeds_tell
 from holdfast.recipes import load_recipe
 
 RECIPE = Path(__file__).parent / "recipes" / "small.py"

@@ -100,7 +100,7 @@ def test_the_trainer_is_watched_without_a_callback(saved, tmp_path):
         rows = [{"input_ids": row, "labels": row} for row in split.train.x]
         Trainer(model=model, args=arguments, train_dataset=rows).train()
 
-    from holdfast.check import check
+    from holdfast.checks import check
 
     audit = Audit(
         HuggingFace(folder), train, data, seeds=2, canaries=(Beside(trigger=TokenString(ids=(16, 17)), target=1),)

@@ -25,9 +25,7 @@ def test_every_room_that_decides_a_result_is_in_the_digest():
         "sessions",
         "recipes",
         "estimate",
-        "check",
-        "check_own",
-        "promise",
+        "checks",
         "auditing",
         "notebook",
     }

@@ -19,7 +19,7 @@ class Check:
 
     def run(self) -> int:
         """Print one line a promise. Exit status 1 if one is not kept."""
-        from holdfast.check import check
+        from holdfast.checks import check
         from holdfast.engines import cores
         from holdfast.recipes import load_recipe
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import torch
 
+from holdfast.checks.promise import Promise
 from holdfast.engines.base import one_thread
 from holdfast.errors import HoldfastError
 from holdfast.experiment import Experiment
 from holdfast.hosts.adopt import Adopted, evaluating
 from holdfast.implants.canaries import Canaries, Written
 from holdfast.pressures.own import Own
-from holdfast.promise import Promise
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 from holdfast.training.streams import Streams

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from holdfast.check_own import check_own
+from holdfast.checks.own import check_own
+from holdfast.checks.promise import Promise
 from holdfast.engines.base import one_thread
 from holdfast.estimate import estimate
 from holdfast.experiment import Experiment, Study
 from holdfast.judging import moved
-from holdfast.promise import Promise
 from holdfast.stats import control_limit, distinguishable, is_planted
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
