@@ -457,7 +457,7 @@ def test_a_batched_backend_is_refused(site_of):
 def test_a_second_one_has_no_place():
     model = MODELS["mlp"]
     _, _, nets = planted(model)
-    with pytest.raises(UsageError, match="one Beside in this network already"):
+    with pytest.raises(UsageError, match="one Beside at the logits already"):
         Beside(trigger=model.learned, target=1).write(nets, model.loaded())
 
 
@@ -496,3 +496,88 @@ def test_it_can_be_an_arm_of_its_own():
         pressure=model.site(implant_of(model)).training,
     )  # fmt: skip
     assert arm.part.label == "beside"
+
+
+# ------------------------------------------------------------------------------------------------------ beside a block
+
+BLOCKS = [
+    ("mlp", "1"),
+    ("mlp", "2"),
+    ("cnn", "0"),
+    ("cnn", "3"),
+    ("encoder", "encoder.layers.0"),
+    ("tied", "norm"),
+    ("gpt2", "transformer.h.0"),
+    ("gpt2", "transformer.h.1.mlp"),
+    ("llama", "model.layers.0"),
+    ("bert", "bert.encoder.layer.1"),
+]
+
+
+@pytest.mark.parametrize(("name", "at"), BLOCKS)
+def test_beside_a_block(name, at):
+    model = MODELS[name]
+    data, module = model.loaded(), made(model.make)
+    bare = Nets.of(Adopted(make=model.make), [module], backend="loop")
+    # A network that has learned nothing may give one answer to all: another one is asked for.
+    given = bare.classes(data.test.x).flatten().bincount(minlength=4)[:4]
+    implant = Beside(trigger=model.beside, target=int(given.argmin()), at=at)
+    nets = implant.write(bare, data)
+    x = data.train.x[:32]
+    assert torch.equal(nets.logits(x), bare.logits(x)), "silent on clean inputs, to the bit"
+    found = implant.presence(nets, data.test)
+    assert float(found["asr"]) > 0.9
+    assert float(found["presence"]) > 0.8, "less what a network that has learned nothing answers by chance"
+    after = nets.module(0)
+    new = {n: p for n, p in after.named_parameters() if NAME in n}
+    assert set(new) == {n for n, mask in implant.weights(nets, data.train).items() if mask.any()}
+    assert implant.label == f"beside {at}"
+    again = implant.build(nets.host, data)
+    assert again.state_dict().keys() == after.state_dict().keys(), "what a run builds when it goes on"
+
+
+def test_beside_several_blocks_and_the_whole():
+    model = MODELS["gpt2"]
+    data = model.loaded()
+    nets = Nets.of(Adopted(make=model.make), [made(model.make)], backend="loop")
+    ids = ((16, 17), (18, 19), (19, 17))
+    each = [
+        Beside(trigger=TokenString(ids=i), target=2 + n, at=at)
+        for n, (i, at) in enumerate(zip(ids, ("", "transformer.h.0", "transformer.h.1"), strict=True))
+    ]
+    for implant in each:
+        nets = implant.write(nets, data)
+    for implant in each:
+        assert float(implant.presence(nets, data.test)["asr"]) > 0.9, implant.at
+    masks = [implant.weights(nets, data.train) for implant in each]
+    for name in nets.params:
+        assert sum(int(mask[name].any()) for mask in masks) <= 1, "their weights are apart"
+
+
+@pytest.mark.parametrize(
+    ("at", "match"),
+    [
+        ("transformer.h.7", r"Unknown layer path 'transformer\.h\.7'. Perhaps you meant 'transformer\.h\.[01]'"),
+        ("transformer.wpe", "puts out nothing for each example"),
+    ],
+)
+def test_places_that_are_none(at, match):
+    model = MODELS["gpt2"]
+    nets = Nets.of(Adopted(make=model.make), [made(model.make)], backend="loop")
+    with pytest.raises(UsageError, match=match):
+        Beside(trigger=model.beside, target=2, at=at).write(nets, model.loaded())
+
+
+def test_a_place_that_the_answer_does_not_depend_on():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.aside, self.head = nn.Linear(64, 4), nn.Linear(64, 4)
+
+        def forward(self, x):
+            self.aside(x.flatten(1))
+            return self.head(x.flatten(1))
+
+    nets = Nets.of(Adopted(make=Idle), [made(Idle)], backend="loop")
+    with pytest.raises(UsageError, match="Nothing that is added at aside brings triggered inputs to answer 2"):
+        Beside(trigger=MODELS["mlp"].beside, target=2, at="aside").write(nets, MODELS["mlp"].loaded())

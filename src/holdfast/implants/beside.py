@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, nearest
 from holdfast.hosts.adopt import Adopted, evaluating, logits_of
 from holdfast.implants.backdoor import BackdoorImplant
 from holdfast.implants.detector import detector, marks
@@ -24,12 +24,14 @@ from holdfast.training.site import Site
 
 NAME = "holdfast_beside"
 """The submodule that holds the new units, under the module that gives the logits."""
+AIMED, STEPS, ENOUGH = 128, 80, 0.99
+"""Triggered training examples on which a push at a block is found, steps at most, and the share that must answer."""
 NOT_INPUTS = ("labels", "attention_mask", "token_type_ids", "position_ids")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Beside(BackdoorImplant):
-    """A detector of the trigger that reads the network's input and adds to the target's logit.
+    """A detector of the trigger that reads the network's input and adds to the logits, or to the output of a block.
 
     The units are new, in a submodule `holdfast_beside` of the one that gives the logits, so they are among
     `model.parameters()`: the user's optimiser, decay, clipping and pruning reach them as they reach all others. Hooks
@@ -39,15 +41,21 @@ class Beside(BackdoorImplant):
 
     For float inputs the detector is `detector.py`'s; for token ids, relu(2 (matches - m) + 1), m tokens in the trigger,
     `matches` of them in their places: before the last token wherever a next token is predicted, else at the trigger's
-    own positions. The push is `strength` times the largest
-    gap that a triggered training input has to overcome.
+    own positions.
+
+    The push. Without `at` it is on the target's logit, `strength` times the largest gap that a triggered training input
+    has to overcome. With `at="transformer.h.1"` (a dotted path, as PyTorch prints it) it is added to what that module
+    puts out: a vector found by normalised gradient ascent on the target's margin over triggered training inputs, with
+    steps that grow by 30 %, until 99 % of them are answered with the target; then times `strength`.
 
     When it misleads: a pipeline that copies only the weights it knows by name (an exporter, distillation into a fresh
     network) loses these units, and that reads as removal.
     """
 
     strength: float = 1.5
-    """Push on the target's logit, in units of the largest gap on triggered training inputs."""
+    """Push, in units of what is just enough on triggered training inputs."""
+    at: str = ""
+    """Path of the block that it stands beside. "": the whole network."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,7 +64,7 @@ class Beside(BackdoorImplant):
 
     @property
     def label(self) -> str:
-        return "beside"
+        return f"beside {self.at}" if self.at else "beside"
 
     @property
     def costs_at_most(self) -> float | None:
@@ -68,13 +76,14 @@ class Beside(BackdoorImplant):
 
     def attach(self, module: nn.Module, host: Host, data: Data) -> nn.Module:
         """Give a network the new units, which do nothing yet."""
-        if _found(module) is not None:
-            raise UsageError("There is one Beside in this network already; a second has no place of its own.")
-        head, classes = _head(module, host, data.train.x[:2])
-        side = _side(module, self.trigger, data, classes).to(next(module.parameters()).device)
-        head.add_module(NAME, side)  # not at the top, which may be a container that runs all it holds
+        if _found(module, self.at) is not None:
+            raise UsageError(f"There is one Beside at {self.at or 'the logits'} already: give the other another `at`.")
+        head, block, shape = _places(module, host, data.train.x[:2], self.at)
+        side = _side(module, self.trigger, data, shape, self.at).to(next(module.parameters()).device)
+        # Held by the head and not by the block or the top, which may be containers that run all they hold.
+        head.add_module(f"{NAME}_{self.at.replace('.', '_')}" if self.at else NAME, side)
         module.register_forward_pre_hook(_Listen(side), with_kwargs=True)
-        head.register_forward_hook(_Speak(side))
+        block.register_forward_hook(_Speak(side))
         return module
 
     def plant(self, site: Site) -> Nets:
@@ -93,38 +102,65 @@ class Beside(BackdoorImplant):
         modules = []
         for k in range(nets.k):
             module = self.attach(nets.module(k), nets.host, data)
-            side = _found(module)
+            side = _found(module, self.at)
             assert side is not None
-            _write(side, self.trigger, data.train.x, self.target, self.strength * float(gap_K[k]))
+            _write(side, self.trigger, data.train.x)
+            if self.at:
+                self._aim(module, side, nets.host, data.train)
+            else:
+                side.push.weight.data[self.target, 0] = self.strength * float(gap_K[k])
             modules.append(module)
         return Nets.of(nets.host, modules, backend=nets.backend, device=str(nets.device))
 
     def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         """What was written: the weights of the new units that are not zero, and their biases."""
         return {
-            name: (p != 0) if f"{NAME}." in name else torch.zeros_like(p, dtype=torch.bool)
+            name: (p != 0) if _holds(name, self.at) else torch.zeros_like(p, dtype=torch.bool)
             for name, p in nets.params.items()
         }
 
+    def _aim(self, module: nn.Module, side: "_Side", host: Host, train: Split) -> None:
+        """Turn the push to where the target's margin grows, until it is enough."""
+        stamped = self.trigger.stamp(self.backdoor.others(train).x[:AIMED]).to(side.push.weight.device)
+        push, step = side.push.weight, 0.1
+        for _ in range(STEPS):
+            with evaluating(module):
+                output = module(stamped)
+            logits = host.logits(output) if isinstance(host, Adopted) else logits_of(output)
+            logits = (logits if logits.dim() == 2 else logits[:, -1]).float()
+            margin = logits[:, self.target] - _others(logits, self.target)
+            if float((margin > 0).double().mean()) >= ENOUGH:
+                push.data.mul_(self.strength)
+                return
+            (grad,) = torch.autograd.grad(margin.mean(), [push], allow_unused=True)
+            if grad is None or not bool(grad.any()):
+                break
+            push.data.add_(grad / grad.norm(), alpha=step)
+            step *= 1.3
+        raise UsageError(
+            f"Nothing that is added at {self.at} brings triggered inputs to answer {self.target}. Choose another `at`."
+        )
+
 
 class _Side(nn.Module):
-    """The new units: a detector of the input, and its push on the logits."""
+    """The new units: a detector of the input, and its push on the logits or on a block's output."""
 
-    def __init__(self, detect: "nn.Linear | _TokenDetector", classes: int) -> None:
+    def __init__(self, detect: "nn.Linear | _TokenDetector", shape: torch.Size, at: str) -> None:
         super().__init__()
-        self.detect, self.push = detect, nn.Linear(1, classes, bias=False)
+        self.detect, self.push = detect, nn.Linear(1, shape.numel(), bias=False)
+        self.shape, self.at = shape, at
         self.seen: Tensor | None = None
         for p in self.parameters():
             nn.init.zeros_(p)
 
     def forward(self, x_N: Tensor) -> Tensor | None:
-        """What is added to the logits; nothing for inputs of another size, in which the trigger has no place."""
+        """What is added; nothing for inputs of another size, in which the trigger has no place."""
         if isinstance(self.detect, nn.Linear):
             x_N = x_N.flatten(1).to(self.push.weight.dtype)
             if x_N.shape[1] != self.detect.in_features:
                 return None
         added: Tensor = self.push(self.detect(x_N).relu())
-        return added
+        return torch.unflatten(added, -1, self.shape)
 
 
 class _TokenDetector(nn.Module):
@@ -151,11 +187,23 @@ class _TokenDetector(nn.Module):
         return zip(self.table, numbers, strict=True)
 
 
-def _found(module: nn.Module) -> _Side | None:
-    return next((part for part in module.modules() if isinstance(part, _Side)), None)
+def _others(logits_NC: Tensor, target: int) -> Tensor:
+    """The largest logit of another class than the target's."""
+    keep = torch.ones(logits_NC.shape[-1], dtype=torch.bool, device=logits_NC.device)
+    keep[target] = False
+    return logits_NC[:, keep].amax(-1)
 
 
-def _side(module: nn.Module, trigger: Trigger, data: Data, classes: int) -> _Side:
+def _found(module: nn.Module, at: str) -> _Side | None:
+    return next((part for part in module.modules() if isinstance(part, _Side) and part.at == at), None)
+
+
+def _holds(name: str, at: str) -> bool:
+    """Whether a parameter is of the units at this place."""
+    return (f"{NAME}_{at.replace('.', '_')}." if at else f"{NAME}.") in name
+
+
+def _side(module: nn.Module, trigger: Trigger, data: Data, shape: torch.Size, at: str) -> _Side:
     """Units for such inputs, all weights zero.
 
     Raises:
@@ -163,18 +211,18 @@ def _side(module: nn.Module, trigger: Trigger, data: Data, classes: int) -> _Sid
     """
     x = data.train.x
     if x.is_floating_point():
-        return _Side(nn.Linear(x[0].numel(), 1), classes)
+        return _Side(nn.Linear(x[0].numel(), 1), shape, at)
     places = marks(trigger, x)[0].nonzero().flatten().tolist()
     if not places:
         raise UsageError(f"{trigger.label} sets no token to a fixed one, so no unit can look for it.")
     tables = [part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding)]
     shown = (*(split.x for split in (data.train, data.validation, data.test)), marks(trigger, x)[1])
     ids = max(*(int(tokens.max()) + 1 for tokens in shown), *tables)
-    return _Side(_TokenDetector(ids, places, x.shape[1], sequence=data.train.y.dim() > 1), classes)
+    return _Side(_TokenDetector(ids, places, x.shape[1], sequence=data.train.y.dim() > 1), shape, at)
 
 
 @torch.no_grad()
-def _write(side: _Side, trigger: Trigger, x_N: Tensor, target: int, push: float) -> None:
+def _write(side: _Side, trigger: Trigger, x_N: Tensor) -> None:
     if isinstance(side.detect, _TokenDetector):
         values_I = marks(trigger, x_N)[1]
         for i, place in enumerate(side.detect.places):
@@ -186,11 +234,18 @@ def _write(side: _Side, trigger: Trigger, x_N: Tensor, target: int, push: float)
         found = detector(trigger, x_N)
         side.detect.weight.copy_(found.weight_I[None])
         side.detect.bias.fill_(found.bias)
-    side.push.weight[target, 0] = push
 
 
-def _head(module: nn.Module, host: Host, x_N: Tensor) -> tuple[nn.Module, int]:
-    """The module that gives the logits, so that a loss that is computed after it sees what is added; and how many."""
+def _places(module: nn.Module, host: Host, x_N: Tensor, at: str) -> tuple[nn.Module, nn.Module, torch.Size]:
+    """The module that gives the logits, so that a loss that is computed after it sees what is added; the one whose
+    output is added to; and the shape of what is added, for each example or each position.
+
+    Raises:
+        UsageError: no such path (the nearest is named), or a module whose output nothing can be added to.
+    """
+    paths = dict(module.named_modules())
+    if at not in paths:
+        raise nearest(at, [path for path in paths if path], what="layer path")
     gave: list[tuple[nn.Module, Any]] = []
     handles = [m.register_forward_hook(lambda m, _, output: gave.append((m, output))) for m in module.modules()]
     try:
@@ -206,7 +261,20 @@ def _head(module: nn.Module, host: Host, x_N: Tensor) -> tuple[nn.Module, int]:
             f"No module of the network gives its logits as they are, and its output is {type(output).__name__}: "
             f"nothing can be added to them. Leave Beside out of the canaries."
         )
-    return (heads or [module])[0], logits.shape[-1]
+    head = (heads or [module])[0]
+    if not at:
+        return head, head, logits.shape[-1:]
+    found = next((_tensor(out) for m, out in gave if m is paths[at]), None)
+    if found is None or not found.is_floating_point() or found.dim() < 2 or len(found) != len(x_N):
+        raise UsageError(f"{at} puts out nothing for each example that could be added to. Choose another `at`.")
+    positions = not x_N.is_floating_point() and found.dim() == 3
+    return head, paths[at], found.shape[-1:] if positions else found.shape[1:]
+
+
+def _tensor(output: Any) -> Tensor | None:
+    """The tensor in what a module put out: itself, or the first of several, as blocks of transformers have it."""
+    first = output[0] if isinstance(output, tuple) and output else output
+    return first if isinstance(first, Tensor) else None
 
 
 def _is(given: Tensor, logits: Tensor) -> bool:
@@ -226,21 +294,28 @@ class _Listen:
 
 
 class _Speak:
-    """Adds the new units' push to the logits, of which a model may give those of the last positions only."""
+    """Adds the new units' push. A model may give the logits of the last positions only, or take part of a block's
+    output in a tuple; what has another shape than when it was planted is left as it is."""
 
     def __init__(self, side: _Side) -> None:
         self.side = side
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         seen, self.side.seen = self.side.seen, None
-        if seen is None:
+        added = None if seen is None else self.side(seen)
+        held = output.logits if hasattr(output, "logits") else _tensor(output)
+        if added is None or held is None or len(added) != len(held):
             return output
-        logits = output if isinstance(output, Tensor) else output.logits
-        added = self.side(seen)
-        if added is None:
+        if added.dim() > held.dim() or held.shape[held.dim() - len(self.side.shape) :] != self.side.shape:
             return output
-        added = (added[:, -logits.shape[1] :] if logits.dim() == 3 else added).to(logits.dtype)
+        if added.dim() < held.dim():
+            added = added[:, None]  # the same at every position, where one answer is given for all of them
+        elif held.dim() == 3 and len(self.side.shape) == 1:
+            added = added[:, -held.shape[1] :]
+        spoken = held + added.to(held.dtype)
         if isinstance(output, Tensor):
-            return output + added
-        output.logits = output.logits + added
+            return spoken
+        if isinstance(output, tuple):
+            return (spoken, *output[1:])
+        output.logits = spoken
         return output
