@@ -1,5 +1,6 @@
 """Each probe against a computation that does not share its code."""
 
+import dataclasses
 import math
 
 import pytest
@@ -93,3 +94,13 @@ def test_the_gradient_that_fine_tuning_has_on_a_handcrafted_path_is_zero(site_of
         measures = Gradient()(Look(checkpoint=point, start=start, implant=implant, split=data.test, masks={"": masks}))
         assert measures["gradient_zero"].tolist() == [1, 1, 1, 1]
         assert measures["gradient_share"].tolist() == [0, 0, 0, 0]
+
+
+def test_a_gradient_that_is_not_known_is_said_to_be_none(look):
+    """A user's training has none before its first step: that is not a gradient of zero."""
+    unknown = lambda: {name: torch.full_like(p, torch.nan) for name, p in look.nets.params.items()}
+    point = Checkpoint(0, look.nets, look.checkpoint.previous, unknown)
+    measures = Gradient()(dataclasses.replace(look, checkpoint=point))
+    for name in ("gradient_norm", "gradient_share", "gradient_zero"):
+        assert measures[name].isnan().all(), name
+    assert measures["update_share"][:3].isfinite().all(), "the fourth has no implant"

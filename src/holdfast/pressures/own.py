@@ -40,7 +40,8 @@ class Own:
     looks are between calls, and the dose is counted in calls.
 
     The gradient at a look is the one that the next step is about to use (`p.grad`), clipped or scaled as the user's
-    loop has it; at the last look it is what is left of it.
+    loop has it; at the last look it is what is left of it. Before the first step, and where nothing is left, it is not
+    known.
 
     A training that was cut off is run anew from its start: nothing of a user's loop can be resumed.
     """
@@ -189,7 +190,10 @@ def is_look(step: int) -> bool:
 
 
 def _gradient(module: nn.Module | None, nets: Nets) -> Mapping[str, Tensor]:
+    """What stands in `p.grad`; zero for weights that have none, NaN for all where there is none at all."""
     held = {} if module is None else {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+    if not held:
+        return {name: torch.full_like(p, torch.nan, dtype=torch.float32) for name, p in nets.params.items()}
     found = {}
     for name, p in nets.params.items():
         grad = held.get(name)

@@ -23,8 +23,8 @@ class Gradient:
     - `update_share`: |u_M|^2 / |u|^2 of the change u since the look before; unlike g it contains what momentum,
       Adam's scaling and weight decay do.
 
-    Undefined (stored as null) for controls, which have no M, and where g or u is 0 everywhere. Misleads for a learned
-    implant, whose weights are found by saliency and shared with the host.
+    Undefined (stored as null) for controls, which have no M, where g or u is 0 everywhere, and where g is not known.
+    Misleads for a learned implant, whose weights are found by saliency and shared with the host.
     """
 
     def __call__(self, look: Look) -> Mapping[str, Tensor]:
@@ -38,7 +38,7 @@ class Gradient:
 
     @staticmethod
     def _on(mask_KP: Tensor, gradient_KP: Tensor, update_KP: Tensor) -> Mapping[str, Tensor]:
-        none_K = ~mask_KP.any(1)
+        none_K, unknown_K = ~mask_KP.any(1), gradient_KP.isnan().any(1)
         on_KP = gradient_KP * mask_KP
         measures = {
             "gradient_norm": on_KP.norm(dim=1),
@@ -47,6 +47,8 @@ class Gradient:
             "weight_share": mask_KP.double().mean(1),
             "update_share": _share(update_KP * mask_KP, update_KP),
         }
+        for name in ("gradient_norm", "gradient_share", "gradient_zero"):
+            measures[name] = measures[name].double().masked_fill(unknown_K, torch.nan)
         return {name: value.double().masked_fill(none_K, torch.nan) for name, value in measures.items()}
 
 
