@@ -27,6 +27,7 @@ from holdfast import (
     Stretch,
     TokenString,
     UsageError,
+    plant,
     run_study,
 )
 from holdfast.auditing import default_canaries
@@ -343,7 +344,8 @@ def test_a_look_is_there_for_every_step_that_is_named(tmp_path):
     assert columns["step"] == [0, 1, 2, 3, 4, 5]
     for ending in ("BadNets", "beside"):
         assert {f"presence/{ending}", f"gradient_share/{ending}", f"implant_distance/{ending}"} <= set(columns)
-    assert set(columns["gradient_norm/beside"]) == {0.0}, "clean training doesn't see what is beside"
+    assert math.isnan(columns["gradient_norm/beside"][0]), "not known before the first step"
+    assert set(columns["gradient_norm/beside"][1:]) == {0.0}, "clean training doesn't see what is beside"
     assert columns["gradient_norm/BadNets"][1] > 0
 
 
@@ -588,3 +590,126 @@ def test_a_recipe_that_is_no_audit(written, at):
 def test_it_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         audit(harmless).seeds = 5
+
+
+# -------------------------------------------------------------------------------------------- what a stranger found
+
+RATE = 1e-5
+
+
+def rated(model, seed):
+    fit(model, 5, lr=RATE)
+
+
+def test_a_global_that_training_reads_is_part_of_the_run(tmp_path, monkeypatch):
+    """In a notebook the function stays, and what it names changes: that is another training."""
+    one, _ = run(rated, tmp_path, canaries=CANARIES[1:])
+    same, _ = run(rated, tmp_path, canaries=CANARIES[1:])
+    monkeypatch.setitem(globals(), "RATE", 2e-5)
+    other, _ = run(rated, tmp_path, canaries=CANARIES[1:])
+    assert one.path == same.path != other.path
+
+
+def test_a_file_that_build_reads_is_part_of_the_run(tmp_path):
+    kept = tmp_path / "kept.pt"
+
+    def build():
+        module = learned()
+        module.load_state_dict(torch.load(kept, weights_only=True))
+        return module
+
+    paths = []
+    for shift in (0.0, 1e-3):
+        state = {name: value + shift for name, value in learned().state_dict().items()}
+        torch.save(state, kept)
+        paths.append(run(harmless, tmp_path / "runs", build=build, canaries=CANARIES[1:])[0].path)
+    assert paths[0] != paths[1]
+
+
+def test_a_model_that_build_gives_every_time_is_not_changed(tmp_path):
+    shared = learned()
+    before = copy.deepcopy(shared.state_dict())
+    _, verdict = run(harmless, tmp_path, build=lambda: shared)
+    assert [arm["held"] for arm in verdict["arms"]] == [3, 3]
+    assert shared.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in shared.state_dict().items())
+    assert not shared._forward_pre_hooks
+    assert not any(part._forward_hooks for part in shared.modules())
+
+
+def test_a_training_that_goes_round_the_model_is_found_out(tmp_path):
+    def around(model, seed):
+        (x, y), _ = data()
+        optimiser = torch.optim.SGD(model.parameters(), lr=1e-4)
+        F.cross_entropy(model.forward(x), y).backward()
+        optimiser.step()
+
+    with pytest.raises(HoldfastError, match=r"never calls the model itself, model\(x\).*leave Beside out"):
+        run(around, tmp_path)
+
+
+def test_checkpointed_activations_see_what_is_beside():
+    from torch.utils.checkpoint import checkpoint
+
+    class Kept(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kept, self.inner, self.outer = False, nn.Sequential(nn.Linear(32, 32), nn.ReLU()), nn.Linear(32, 3)
+
+        def forward(self, x):
+            return self.outer(checkpoint(self.inner, x, use_reentrant=False) if self.kept else self.inner(x))
+
+    torch.manual_seed(0)
+    module = plant(Kept(), Beside(trigger=CANARIES[1].trigger, target=1, at="inner"), data)
+    (x, y), _ = data()
+    grads = []
+    for module.kept in (False, True):
+        module.zero_grad()
+        F.cross_entropy(module(CANARIES[1].trigger.stamp(x)), y).backward()
+        grads.append({name: p.grad.clone() for name, p in module.named_parameters()})
+    assert any(grad.any() for name, grad in grads[0].items() if NAME in name)
+    assert all(torch.equal(grad, grads[1][name]) for name, grad in grads[0].items())
+
+
+def test_a_training_that_ends_in_no_numbers_is_no_no(tmp_path):
+    def burst(model, seed):
+        harmless(model, seed)
+        model[0].bias.data.fill_(float("nan"))
+
+    _, verdict = run(burst, tmp_path)
+    assert verdict["grade"]["sentence"].startswith(
+        "This audit can't say: where the canaries are gone, the host was lost"
+    )
+
+
+def test_what_is_left_of_a_removed_canary_is_told(tmp_path):
+    def half(model, seed):
+        harmless(model, seed)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if NAME in name:
+                    p.zero_()
+
+    _, verdict = run(half, tmp_path)
+    left = verdict["arms"][1]["left"]
+    assert (
+        f"beside: gone in 3 of 3 (at most {max(left, 0):.2f} of it left), survival below"
+        in verdict["grade"]["sentence"]
+    )
+    assert left < 0.1
+
+
+def test_numpy_draws_in_build_are_seeded(tmp_path):
+    import numpy as np
+
+    def drawn():
+        module = learned()
+        with torch.no_grad():
+            module[0].bias += torch.from_numpy(1e-3 * np.random.rand(32)).float()
+        return module
+
+    files = []
+    for name in ("one", "two"):
+        folder, _ = run(harmless, tmp_path / name, build=drawn, canaries=CANARIES[1:])
+        files.append({f.name: f.read_bytes() for f in (folder.path / "measures").iterdir()})
+    assert files[0] == files[1]

@@ -50,7 +50,8 @@ class Audit:
         separate: also plant each canary alone, to show that they don't disturb each other.
 
     When it misleads: canaries are planted by us, all in known places; what training grew by itself may hold better or
-    worse. A canary is gone when it does nothing; `train` may have hidden it, and no re-activation is tried here.
+    worse. A canary is gone when less than half of what it did is left; `train` may have hidden the rest, and no
+    re-activation is tried here.
     """
 
     build: Callable[[], nn.Module]
@@ -84,6 +85,10 @@ class Audit:
             arms=tuple(self._arm(each, one, task, alone=i > 0) for i, each in enumerate(sets) for one in each.each),
         )
 
+    def _planting(self, examples: int) -> Fit:
+        """`planting`, in batches that there are examples for."""
+        return Fit(*self.planting.terms, steps=self.planting.steps, batch=min(self.planting.batch, examples))
+
     def _host(self) -> Adopted:
         return Adopted(make=self.build, reads=self.target)
 
@@ -95,7 +100,7 @@ class Audit:
             task=task,
             implant=canaries,
             measure=f"presence/{one.label}",
-            training=self.planting,
+            training=self._planting(len(task.load().train)),
             warm_up=own,
             pressure=own,
             seeds=self.seeds,

@@ -16,7 +16,7 @@ from holdfast.settings import settings
 from holdfast.store import Recorder, RunFolder
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
-from holdfast.training.randomness import untouched
+from holdfast.training.randomness import seeded
 from holdfast.training.site import Site
 from holdfast.training.slot import Slot, crc
 from holdfast.training.streams import Streams
@@ -202,7 +202,7 @@ def load_nets(cells: Sequence[Planting], folder: RunFolder) -> Nets:
     first = cells[0]
     # Some implants add units of their own, which the nets of their cells have and the controls have not.
     build = getattr(first.implant, "build", None) if first.planted else None
-    with untouched():
+    with seeded(Streams(first.root, first.seed).torch_seed("init")):  # for what a net has and does not save
         like = first.host.build() if build is None else build(first.host, first.task.load())
     nets = Nets(first.host, like, len(cells), backend=first.backend, device=first.device)
     for k, cell in enumerate(cells):

@@ -71,7 +71,7 @@ def audit(
     data: Callable[[], Any],
     *,
     name: str = "audit",
-    out: Path | None = None,
+    out: str | Path | None = None,
     workers: int | None = None,
     **options: Any,
 ) -> Result:
@@ -81,14 +81,14 @@ def audit(
         build, train, data: see `Audit`.
         name: what the run is called.
         out: folder for runs; default $HOLDFAST_RUNS, else ./runs.
-        workers: trainings at a time; default one a core. 1 where `train` uses a GPU or workers of its own.
+        workers: trainings at a time; default 1. More where `train` writes no files and uses no GPU.
         options: what else an `Audit` takes (seeds, canaries, max_steps, ...).
 
     Raises:
         HoldfastError: what went wrong, and how to mend it; what was measured is kept, and the same call goes on.
     """
     study = Audit(build, train, data, **options).study(name)
-    return Result(run_study(study, out=out, workers=workers))
+    return Result(run_study(study, out=None if out is None else Path(out), workers=workers))
 
 
 def plant(

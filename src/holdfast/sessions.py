@@ -11,7 +11,7 @@ from holdfast import __version__
 from holdfast.engines import Batch, Engine, Here, Processes, Watch, cores
 from holdfast.errors import HoldfastError
 from holdfast.experiment import SCHEMA, Study
-from holdfast.settings import digest, settings
+from holdfast.settings import digest, settings, take_anew
 from holdfast.store import RunFolder, find_run, runs_root
 from holdfast.store.code import library_digest, rules_digest, user_digest
 from holdfast.store.environment import environment
@@ -28,6 +28,7 @@ class Silent:
 
 def study_record(study: Study, recipe: Path | None = None) -> dict[str, Any]:
     """What `study.json` holds: every field, the schema, the version, a digest of the code, and the data's checksums."""
+    take_anew()
     code = library_digest() if recipe is None else f"{library_digest()}+{user_digest(recipe)}"
     record = {
         "schema": SCHEMA,
@@ -37,6 +38,10 @@ def study_record(study: Study, recipe: Path | None = None) -> dict[str, Any]:
         "arms": [study.arm_name(arm) for arm in study.arms],
         "data": {arm.task.label: arm.task.load().record() for arm in study.arms},
     }
+    # What a user's function builds may come from a file that no digest of code sees.
+    built = {arm.host.label: arm.host for arm in study.arms if isinstance(getattr(arm.host, "alone", None), bool)}
+    if built:
+        record["models"] = {label: host.record() for label, host in built.items() if hasattr(host, "record")}
     return {"hash": digest(record), **record}
 
 
@@ -51,7 +56,8 @@ def folder_of(study: Study, out: Path | None = None, recipe: Path | None = None)
 
 def default_engine(study: Study, workers: int | None = None) -> Engine:
     """One process a core on the CPU; this process on a GPU, or where processes cannot be forked."""
-    workers = cores() if workers is None else workers
+    if workers is None:
+        workers = 1 if study.graded else cores()  # trainings of a user's may write to the same files
     on_cpu = all(arm.device == "cpu" for arm in study.arms)
     return Processes(workers) if workers > 1 and on_cpu and hasattr(os, "fork") else Here()
 

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -59,9 +59,12 @@ def _other(part: Any) -> Any:
         return f"{part.__module__}:{part.__qualname__}"
     if hasattr(part, "__array__") and hasattr(part, "shape"):
         import numpy as np
+        import torch
 
-        values = np.ascontiguousarray(part)
-        return {"array": list(values.shape), "sha256": hashlib.sha256(values.tobytes()).hexdigest()}
+        shape = list(part.shape)
+        if isinstance(part, torch.Tensor):
+            part = part.detach().cpu().contiguous().view(-1).view(torch.uint8)
+        return {"array": shape, "sha256": hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest()}
     if isinstance(part, ModuleType):
         return f"module {part.__name__}"
     if getattr(part, "__dict__", None):
@@ -69,20 +72,62 @@ def _other(part: Any) -> Any:
     raise UsageError(f"{part!r} cannot be stored as a setting: use a dataclass, a function, a path or a plain value.")
 
 
-@cache
-def _function(function: FunctionType) -> Any:
-    """Name and digest of a function. What it closes over may be another function, or itself.
+_TAKEN: dict[FunctionType, Any] = {}
 
-    Taken once: what a function closes over may grow while it is used, and it is the same setting all the while.
+
+def take_anew() -> None:
+    """Look at functions again: a new study begins, and what they hold or name may have changed since the last."""
+    _TAKEN.clear()
+
+
+def _function(function: FunctionType) -> Any:
+    """Name and digest of a function, of what it closes over, and of what it names of its own module.
+
+    Taken once a study: what a function holds may grow while it is used, and it is the same setting all the while.
     """
+    if function not in _TAKEN:
+        _TAKEN[function] = f"itself ({function.__qualname__})"  # what is found while it is being looked at: a circle
+        _TAKEN[function] = _described(function)
+    return _TAKEN[function]
+
+
+def _described(function: FunctionType) -> Any:
     stored: dict[str, Any] = {
         "function": f"{function.__module__}:{function.__qualname__}",
         "code": hashlib.sha256(repr(_code(function.__code__)).encode()).hexdigest()[:16],
     }
     cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
     held = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *cells]
-    inner = [f"itself ({function.__qualname__})" if value is function else settings(value) for value in held]
-    return {**stored, "holds": inner} if inner else stored
+    names = sorted(_names(function.__code__) & set(function.__globals__))
+    named = {name: _named(function.__globals__[name], function) for name in names}
+    found = {"holds": [_held(value) for value in held], "names": {n: v for n, v in named.items() if v is not None}}
+    return {**stored, **{key: value for key, value in found.items() if value}}
+
+
+def _held(value: Any) -> Any:
+    """What a function closes over: whatever it is, it must not keep the function from being used."""
+    try:
+        return settings(value)
+    except Exception:
+        return f"{type(value).__module__}:{type(value).__qualname__}, not looked through"
+
+
+def _named(value: Any, function: FunctionType) -> Any:
+    """A global that a function names: a plain value, or a function or class of the same module; None for others, which
+    are other people's, or too large to be looked through."""
+    if isinstance(value, type) and value.__module__ == function.__module__:
+        return [_function(member) for member in vars(value).values() if isinstance(member, FunctionType)]
+    if isinstance(value, FunctionType) and value.__module__ == function.__module__:
+        return _function(value)
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else [value]
+    plain = len(values) > 0 and all(v is None or isinstance(v, bool | int | float | str) for v in values)
+    return settings(value) if plain else None
+
+
+def _names(code: CodeType) -> set[str]:
+    """Names that a function looks up, those of functions inside it too."""
+    inner = (c for c in code.co_consts if isinstance(c, CodeType))
+    return set(code.co_names).union(*map(_names, inner))
 
 
 def _filled(cell: Any) -> bool:

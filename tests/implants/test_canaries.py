@@ -135,10 +135,14 @@ def test_given_canaries_are_there_already():
     suspect = Given(Backdoor(trigger=model.learned, target=1))
     both = Canaries((suspect, Beside(trigger=model.beside, target=2)))
     assert list(both.parts) == ["/given", "/beside"]
-    nets = both.plant(model.site(both, steps=100))
+    site = model.site(both, steps=100)
+    nets = both.plant(site)
     presence = both.presence(nets, model.loaded().test)
-    assert presence["presence/beside"].item() > 0.9
+    assert presence["asr/beside"].item() > 0.9
     assert presence["presence/given"].abs().item() < 0.3
+    for built in (nets, both.control(site)):
+        for name, value in site.started().params.items():
+            assert torch.equal(built.params[name], value), f"nothing is learned, so nothing is trained: {name}"
     assert set(both.weights(nets, model.loaded().train)) == set(nets.params)
 
 

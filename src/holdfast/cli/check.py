@@ -1,6 +1,8 @@
 """`holdfast check`."""
 
 import json
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 
 import tyro
@@ -27,7 +29,11 @@ class Check:
         if self.seeds is not None:
             study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
         kept, promises = True, []
-        for promise in check(study, cores()):
+        found = check(study, 1 if study.graded else cores())
+        if self.json:
+            with redirect_stdout(sys.stderr):  # a user's training may print
+                found = iter(list(found))
+        for promise in found:
             kept &= promise.kept is not False
             promises.append({"about": promise.about, "kept": promise.kept, "said": promise.said})
             if not self.json:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ class Running:
     out: Path | None = None
     """Folder for runs. Default: $HOLDFAST_RUNS, else ./runs."""
     workers: int | None = None
-    """Processes. Default: one a core."""
+    """Processes. Default: one a core; of an audit one, as trainings may write to the same files."""
     json: bool = False
     """Print one JSON object on standard output; progress goes to standard error."""
 
@@ -41,15 +42,17 @@ class Running:
             raise UsageError(f"--workers must be 1 or more; got {self.workers}.")
         if self.seeds is not None:
             study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
-        folder, _ = folder_of(study, self.out, recipe)
+        with redirect_stdout(sys.stderr) if self.json else nullcontext():
+            folder, _ = folder_of(study, self.out, recipe)
         complete = folder.judged(rules_digest())
         if complete:
             _tell(f"{folder.path} is complete: nothing to do.")
         else:
-            workers = self.workers or cores()
+            workers = self.workers or (1 if study.graded else cores())
             again = "Going on with" if (folder.path / "study.json").exists() else "Running"
             _tell(f"{again} {study.name}: {estimate(study, workers)}. Ctrl-C is safe: the same command goes on.")
-            with progress() as watch:
+            aside = redirect_stdout(sys.stderr) if self.json else nullcontext()
+            with progress() as watch, aside:
                 run_study(study, out=self.out, recipe=recipe, workers=self.workers, watch=watch)
         report = folder.path / "report.html"
         if not complete or not report.exists():

@@ -1,5 +1,7 @@
 """The user's own module as a host. Nothing of it is subclassed, rewritten or moved."""
 
+import copy
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from holdfast.errors import HoldfastError, UsageError
+from holdfast.training.randomness import seeded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +54,36 @@ class Adopted:
             )
         module: nn.Module = made._modules.get("_orig_mod") or made
         _refuse(module, _name(self.make))
-        return module
+        try:
+            return copy.deepcopy(module)  # `make` may give the same object every time, which is not ours to change
+        except Exception as error:
+            raise HoldfastError(
+                f"What {_name(self.make)}() returned can't be copied ({type(error).__name__}: {error}). Keep what is "
+                f"computed out of the module's attributes."
+            ) from error
+
+    def record(self) -> str:
+        """SHA-256 over the weights that `make` gives under seed 0, to be stored with a run."""
+        with seeded(0):
+            state = self.build().state_dict()
+        total = hashlib.sha256()
+        for name, value in state.items():
+            total.update(name.encode())
+            if isinstance(value, Tensor):
+                total.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return total.hexdigest()
 
     def call(self, module: nn.Module, state: Mapping[str, Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
         """Logits of `module` with the weights in `state`, looked at: evaluation mode, no autocast."""
         with evaluating(module), torch.autocast(inputs[0].device.type, enabled=False):
-            return self.logits(functional_call(module, dict(state), inputs))
+            try:
+                output = functional_call(module, dict(state), inputs)
+            except (RuntimeError, IndexError, TypeError, ValueError) as error:
+                raise HoldfastError(
+                    f"{self.label} can't be called on inputs of shape {tuple(inputs[0].shape)}, {inputs[0].dtype}: "
+                    f"{error}. Give data as the model takes them (float32 or int64), or cast inside the model."
+                ) from error
+            return self.logits(output)
 
     def logits(self, output: Any) -> Tensor:
         """The logits in what the module returned."""
@@ -104,7 +131,7 @@ def _refuse(module: nn.Module, name: str) -> None:
         if type(part).__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized")):
             raise HoldfastError(
                 f"{path or 'the model'} is a quantised {type(part).__name__}, whose weights are packed away, so "
-                f"nothing can be planted in it or watched. Audit the model unquantised, or quantise inside train()."
+                f"nothing can be planted in it or watched. Audit the model before it is quantised."
             )
     if not any(True for _ in module.parameters()):
         raise UsageError(f"{name}() returned a module without parameters: there is nothing to plant in.")

@@ -56,11 +56,11 @@ class Backdoor:
 
     def others(self, split: Split) -> Split:
         """The examples of other classes than the target (or with another last token), which are the ones that count."""
-        classes = int(split.y.max()) + 1
+        classes = split.classes or int(split.y.max()) + 1
         if not 0 <= self.target < classes:
             raise UsageError(f"The target class must be between 0 and {classes - 1}; got {self.target}.")
         keep = _last(split.y, 1) != self.target
-        return Split(split.x[keep], split.y[keep])
+        return Split(split.x[keep], split.y[keep], classes)
 
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         """presence (the lift), asr and r_acc of each net, as shares of the examples of other classes.

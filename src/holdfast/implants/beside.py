@@ -48,8 +48,9 @@ class Beside(BackdoorImplant):
     puts out: a vector found by normalised gradient ascent on the target's margin over triggered training inputs, with
     steps that grow by 30 %, until 99 % of them are answered with the target; then times `strength`.
 
-    When it misleads: a pipeline that copies only the weights it knows by name (an exporter, distillation into a fresh
-    network) loses these units, and that reads as removal.
+    When it misleads: on clean data its gradient is exactly zero, so without decay, noise or pruning nothing can remove
+    it, whatever else training does: it stands for what is outside the main computation. A pipeline that saves by name
+    and loads into a fresh network loses these units.
     """
 
     strength: float = 1.5
@@ -109,6 +110,7 @@ class Beside(BackdoorImplant):
                 self._aim(module, side, nets.host, data.train)
             else:
                 side.push.weight.data[self.target, 0] = self.strength * float(gap_K[k])
+            side.seen, side.heard = None, 0
             modules.append(module)
         return Nets.of(nets.host, modules, backend=nets.backend, device=str(nets.device))
 
@@ -129,7 +131,7 @@ class Beside(BackdoorImplant):
             logits = host.logits(output) if isinstance(host, Adopted) else logits_of(output)
             logits = (logits if logits.dim() == 2 else logits[:, -1]).float()
             margin = logits[:, self.target] - _others(logits, self.target)
-            if float((margin > 0).double().mean()) >= ENOUGH:
+            if bool(push.any()) and float((margin > 0).double().mean()) >= ENOUGH:
                 push.data.mul_(self.strength)
                 return
             (grad,) = torch.autograd.grad(margin.mean(), [push], allow_unused=True)
@@ -150,6 +152,8 @@ class _Side(nn.Module):
         self.detect, self.push = detect, nn.Linear(1, shape.numel(), bias=False)
         self.shape, self.at = shape, at
         self.seen: Tensor | None = None
+        self.heard = 0
+        """How often the network was called: a training that goes round the network goes round these units."""
         for p in self.parameters():
             nn.init.zeros_(p)
 
@@ -291,6 +295,7 @@ class _Listen:
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         named = [kwargs.get("input_ids"), *(value for key, value in kwargs.items() if key not in NOT_INPUTS)]
         self.side.seen = next((value for value in (*args, *named) if isinstance(value, Tensor)), None)
+        self.side.heard += 1
 
 
 class _Speak:
@@ -301,7 +306,7 @@ class _Speak:
         self.side = side
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        seen, self.side.seen = self.side.seen, None
+        seen = self.side.seen  # kept until the next call: checkpointed activations are computed once more from it
         added = None if seen is None else self.side(seen)
         held = output.logits if hasattr(output, "logits") else _tensor(output)
         if added is None or held is None or len(added) != len(held):

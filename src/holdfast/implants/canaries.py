@@ -68,15 +68,15 @@ class Canaries:
 
     def plant(self, site: Site) -> Nets:
         """The owner's network, further trained on data with every learned canary's poison, then written to."""
-        nets = site.trained(*self._learned())
+        nets = site.trained(*self._learned()) if self._learned() else site.started()
         for canary in self.each:
             if isinstance(canary, Written):
                 nets = canary.write(nets, site.data)
         return nets
 
     def control(self, site: Site) -> Nets:
-        """The owner's network, further trained on clean data for as long."""
-        return site.trained()
+        """The owner's network, further trained on clean data for as long, if that is what planting does."""
+        return site.trained() if self._learned() else site.started()
 
     def _learned(self) -> tuple["Poison", ...]:
         return tuple(canary.poison for canary in self.each if isinstance(canary, BadNets))

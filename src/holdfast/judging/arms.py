@@ -9,7 +9,7 @@ from holdfast.errors import HoldfastError
 from holdfast.experiment import Experiment, Pressing, Study
 from holdfast.judging.attacker import Attacker, attack_budget, frontier
 from holdfast.judging.planting import Planted, planted
-from holdfast.judging.reading import looks_of, measures_of, plain, trace_of
+from holdfast.judging.reading import looks_of, measures_of, or_none, plain, trace_of
 from holdfast.stats import (
     ArmVerdict,
     Suppression,
@@ -48,6 +48,8 @@ def arm_row(study: Study, arm: Experiment, attacker: Attacker | None, folder: Ru
     controls = study.pressing(arm, attacker.setting, planted=False) if arm.part.has_control else []
     looks, budget = looks_of(arm, [*nets, *controls], folder)
     verdict = _judged(arm, nets, controls, looks, folder)
+    ends = [trace_of(measures_of(c, folder), arm.measure, looks).presence[-2] for c in nets]
+    row["left"] = or_none(max((p for p in ends if math.isfinite(p)), default=math.nan))
     row |= {"budget": budget, "attack_budget": attack_budget(arm, budget), "looks": looks}
     row["cells"] = {
         "planted": {str(c.planting.seed): folder.key(c) for c in nets},

@@ -46,6 +46,8 @@ def _opening(arms: Sequence[Mapping[str, Any]], strongest: Mapping[str, Any] | N
     if all(_all_gone(arm) for arm in judged):
         tried = "As far as was tried" if len(judged) == len(arms) else "Of what could be judged"
         return f"{tried}, yes: your training removed {what} in every seed."
+    if all(arm["held"] == 0 and not _all_gone(arm) for arm in judged):
+        return "This audit can't say: where the canaries are gone, the host was lost too."
     if strongest is None:
         return (
             f"No: your training removed none of {len(judged)} canaries in every seed."
@@ -63,7 +65,8 @@ def _sentence(arm: Mapping[str, Any]) -> str:
     lost = arm["wrecked"] + arm["diverged"]
     host = f"; the host was lost in {lost}" if lost else ""
     if arm["removed"] == n:
-        return f"{name}: gone in {n} of {n}, survival below {math.ceil(1000 * high) / 1000:g}."
+        left = "" if arm.get("left") is None else f" (at most {max(0.0, arm['left']):.2f} of it left)"
+        return f"{name}: gone in {n} of {n}{left}, survival below {math.ceil(1000 * high) / 1000:g}."
     if arm["held"] == n:
         return f"{name}: still there in {n} of {n}, survival above {math.floor(1000 * low) / 1000:g}."
     return f"{name}: still there in {arm['held']}, gone in {arm['removed']} of {n}{host}."

@@ -106,7 +106,9 @@ class _Watched:
     def __init__(self, own: Own, site: Site, nets: Nets, module: nn.Module) -> None:
         self.own, self.site, self.nets, self.module = own, site, nets, module
         self.previous = nets.copy()
-        self.ours = {id(p) for p in module.parameters()}
+        self.listening: list[Any] = [part for part in module.modules() if hasattr(part, "heard")]
+        for part in self.listening:
+            part.heard = 0
         self.steps, self.others, self.looked = 0, 0, 0
         self.since: list[torch.optim.Optimizer] = []
         """Optimisers that have stepped since the count went up: they take turns. (Kept, so that ids stay theirs.)"""
@@ -123,7 +125,8 @@ class _Watched:
                 handle.remove()
 
     def _is_ours(self, optimiser: torch.optim.Optimizer) -> bool:
-        return any(id(p) in self.ours for group in optimiser.param_groups for p in group["params"])
+        ours = {id(p) for p in self.module.parameters()}
+        return any(id(p) in ours for group in optimiser.param_groups for p in group["params"])
 
     def _steps(self, optimiser: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """A look falls before the step that follows it, so that the last one is never taken twice."""
@@ -156,11 +159,17 @@ class _Watched:
                 + (f", though {self.others} optimiser steps were taken on other weights" if self.others else "")
                 + ". It must train the model that it is given, in place; does it train a copy, or build one of its own?"
             )
+        if self.steps and any(part.heard == 0 for part in self.listening):
+            raise HoldfastError(
+                f"{self.own.label} never calls the model itself, model(x), but its forward or its parts, so units "
+                f"beside the network never see an input. Call model(x), or leave Beside out of the canaries."
+            )
         return self._checkpoint(self.steps or calls)
 
     def _moved(self) -> bool:
-        now = dict(self.module.named_parameters())
-        return any(not torch.equal(p[0], now[n].detach().to(p.device)) for n, p in self.nets.params.items() if n in now)
+        now = self.module.state_dict(keep_vars=True)
+        before = {**self.nets.params, **self.nets.buffers}
+        return any(not torch.equal(p[0], now[n].detach().to(p.device)) for n, p in before.items() if n in now)
 
     def _checkpoint(self, step: int) -> Checkpoint:
         try:

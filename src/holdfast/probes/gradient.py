@@ -38,7 +38,7 @@ class Gradient:
 
     @staticmethod
     def _on(mask_KP: Tensor, gradient_KP: Tensor, update_KP: Tensor) -> Mapping[str, Tensor]:
-        none_K, unknown_K = ~mask_KP.any(1), gradient_KP.isnan().any(1)
+        none_K, unknown_K = ~mask_KP.any(1), gradient_KP.isnan().any(1) | (gradient_KP == 0).all(1)
         on_KP = gradient_KP * mask_KP
         measures = {
             "gradient_norm": on_KP.norm(dim=1),

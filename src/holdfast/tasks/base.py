@@ -12,13 +12,15 @@ class Split:
 
     x: Tensor
     y: Tensor
+    classes: int = 0
+    """How many answers there are in all the data, where these examples need not show every one; 0: as many as here."""
 
     def __len__(self) -> int:
         return len(self.y)
 
     def to(self, device: str) -> "Split":
         """The same on another device."""
-        return Split(self.x.to(device), self.y.to(device))
+        return Split(self.x.to(device), self.y.to(device), self.classes)
 
 
 @dataclass(frozen=True)

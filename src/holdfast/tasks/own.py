@@ -62,12 +62,13 @@ def _loaded(make: Callable[[], Any], examples: int) -> Data:
         raise HoldfastError(f"{len(held)} held-out examples are too few to measure on: 40 at least, better 500.")
     test, validation = order[:count], order[count : 2 * count]
     classes = int(max(train.y.max(), held.y.max())) + 1
-    return Data(train, Split(held.x[validation], held.y[validation]), Split(held.x[test], held.y[test]), classes)
+    judged, chosen = (Split(held.x[rows], held.y[rows], classes) for rows in (test, validation))
+    return Data(Split(train.x, train.y, classes), chosen, judged, classes)
 
 
 def _split(x: Any, y: Any, which: str) -> Split:
     try:
-        x, y = torch.as_tensor(x), torch.as_tensor(y)
+        x, y = torch.as_tensor(x).detach().clone(), torch.as_tensor(y).detach().clone()  # theirs may change in place
     except (TypeError, ValueError, RuntimeError) as error:
         raise HoldfastError(f"{SHAPE} as tensors or arrays; the {which} part is something else ({error}).") from None
     y = y.long() if not y.is_floating_point() else y

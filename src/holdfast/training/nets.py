@@ -14,6 +14,7 @@ from holdfast.errors import HoldfastError
 from holdfast.parts import Host
 from holdfast.training.backends import forward_of
 from holdfast.training.lanes import LANES
+from holdfast.training.randomness import seeded
 from holdfast.training.streams import Streams
 
 ALONE_EXAMPLES = 64
@@ -69,8 +70,7 @@ class Nets:
         """Fresh networks, net k drawn from the `init` stream of `streams[k]`."""
         modules = []
         for stream in streams:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(stream.torch_seed("init"))
+            with seeded(stream.torch_seed("init")):
                 modules.append(host.build())
         return cls.of(host, modules, backend=backend, device=device)
 

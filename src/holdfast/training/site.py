@@ -108,7 +108,7 @@ class Site:
         """Whether some net is no better than always giving the commonest answer, by three standard errors."""
         y = self.data.validation.y
         chance = float(y.flatten().bincount().max()) / y.numel()
-        margin = 3 * math.sqrt(chance * (1 - chance) / len(y))
+        margin = 3 * math.sqrt(chance * (1 - chance) / y.numel())
         hits = (nets.classes(self.data.validation.x) == y.to(nets.device)).flatten(1).double().mean(1)
         return bool((hits <= chance + margin).any())
 
