@@ -58,7 +58,8 @@ def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) 
         for cell in cells:
             folder.measures_path(folder.key(cell)).unlink(missing_ok=True)
     recorders = [_recorder(cell, folder) for cell in cells]
-    if not all(recorder.has("pressure", step) for recorder in recorders for step in _seen(first, site)):
+    seen = _seen(first, site)
+    if not all(recorder.has("pressure", step) for recorder in recorders for step in seen):
         slot.clear()  # a file of measures was lost: go back to the start, and write what is missing
 
     def write(phase: str, step: int, measures: Mapping[str, Sequence[float]]) -> None:
