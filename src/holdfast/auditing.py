@@ -77,7 +77,8 @@ class Audit:
         """The study that it is. Calls `data` once."""
         task = OwnData(make=self.data, examples=self.examples)
         canaries = self.canaries or default_canaries(task.load(), self._host(), self.trigger)
-        sets = [Canaries(canaries), *(Canaries((each,)) for each in (canaries if self.separate else ()))]
+        together = Canaries(canaries)
+        sets = [together, *(together.alone(each) for each in (canaries if self.separate else ()))]
         return Study(
             name=name,
             question=QUESTION,

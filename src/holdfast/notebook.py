@@ -13,7 +13,8 @@ from holdfast.auditing import PLANTING, Audit
 from holdfast.errors import UsageError
 from holdfast.hosts.adopt import Adopted
 from holdfast.implants.badnets import BadNets
-from holdfast.implants.canaries import Canaries, Written
+from holdfast.implants.canaries import Canaries
+from holdfast.implants.written import WrittenImplant
 from holdfast.pressures.fit import Fit
 from holdfast.sessions import run_study
 from holdfast.store import RunFolder
@@ -92,7 +93,12 @@ def audit(
 
 
 def plant(
-    model: nn.Module, implant: BadNets | Written, data: Callable[[], Any], *, training: Fit = PLANTING, seed: int = 0
+    model: nn.Module,
+    implant: BadNets | WrittenImplant,
+    data: Callable[[], Any],
+    *,
+    training: Fit = PLANTING,
+    seed: int = 0,
 ) -> nn.Module:
     """A copy of a model with an implant in it. The model itself stays as it is.
 
@@ -116,6 +122,6 @@ def plant(
         training=training,
         backend="loop",
     )
-    if isinstance(implant, Written):
+    if isinstance(implant, WrittenImplant):
         return implant.write(site.started(), site.data).module(0)
     return implant.plant(site).module(0)

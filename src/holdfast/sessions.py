@@ -39,9 +39,9 @@ def study_record(study: Study, recipe: Path | None = None) -> dict[str, Any]:
         "data": {arm.task.label: arm.task.load().record() for arm in study.arms},
     }
     # What a user's function builds may come from a file that no digest of code sees.
-    built = {arm.host.label: arm.host for arm in study.arms if isinstance(getattr(arm.host, "alone", None), bool)}
+    built = {arm.host.label: arm.host for arm in study.arms if hasattr(arm.host, "record")}
     if built:
-        record["models"] = {label: host.record() for label, host in built.items() if hasattr(host, "record")}
+        record["models"] = {label: host.record() for label, host in built.items()}
     return {"hash": digest(record), **record}
 
 
@@ -54,10 +54,14 @@ def folder_of(study: Study, out: Path | None = None, recipe: Path | None = None)
     return RunFolder(runs_root(out) / f"{study.name}-{record['hash'][:8]}"), record
 
 
+def default_workers(study: Study) -> int:
+    """One a core; one in all for an audit, since trainings of a user's may write to the same files."""
+    return 1 if study.graded else cores()
+
+
 def default_engine(study: Study, workers: int | None = None) -> Engine:
     """One process a core on the CPU; this process on a GPU, or where processes cannot be forked."""
-    if workers is None:
-        workers = 1 if study.graded else cores()  # trainings of a user's may write to the same files
+    workers = workers or default_workers(study)
     on_cpu = all(arm.device == "cpu" for arm in study.arms)
     return Processes(workers) if workers > 1 and on_cpu and hasattr(os, "fork") else Here()
 

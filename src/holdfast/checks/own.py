@@ -1,6 +1,6 @@
 """Prove, before any training of the user's is run, that their model, data and training can be audited."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -10,7 +10,8 @@ from holdfast.engines.base import one_thread
 from holdfast.errors import HoldfastError
 from holdfast.experiment import Experiment
 from holdfast.hosts.adopt import Adopted, evaluating
-from holdfast.implants.canaries import Canaries, Written
+from holdfast.implants.canaries import Canaries
+from holdfast.implants.written import WrittenImplant
 from holdfast.pressures.own import Own
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
@@ -22,9 +23,12 @@ PATIENCE_S = 60.0
 EXAMPLES = 64
 
 
-def check_own(arms: Sequence[Experiment]) -> Iterator[Promise]:
-    """Try the promises of an audit on one seed, by a few steps on copies that are thrown away."""
-    arm = arms[0]
+def check_own(arm: Experiment) -> Iterator[Promise]:
+    """Try the promises of an audit on one seed, by a few steps on copies that are thrown away.
+
+    Args:
+        arm: any of the audit's, which share model, data and training.
+    """
     assert isinstance(arm.host, Adopted)
     assert isinstance(arm.implant, Canaries)
     assert isinstance(arm.grid[0], Own)
@@ -46,11 +50,11 @@ def check_own(arms: Sequence[Experiment]) -> Iterator[Promise]:
         yield from _seeds(arm.grid[0], nets, site)
 
 
-def _site(arm: Experiment, seed: int = 0) -> Site:
+def _site(arm: Experiment) -> Site:
     return Site(
         host=arm.host,
         data=arm.task.load(),
-        streams=(Streams(0, seed),),
+        streams=(Streams(0, 0),),
         implant=arm.implant,
         training=arm.training,
         backend="loop",
@@ -90,7 +94,7 @@ def _written(canaries: Canaries, nets: Nets, site: Site) -> Iterator[Promise]:
     """Canaries that are written can be tried at once; learned ones take training."""
     steps = site.training.steps if site.training else 0
     for canary in canaries.each:
-        if not isinstance(canary, Written):
+        if not isinstance(canary, WrittenImplant):
             yield Promise(canary.label, None, f"planted by {steps} steps of our own on training data, before yours.")
             continue
         planted = canary.write(nets, site.data)

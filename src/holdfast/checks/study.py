@@ -32,20 +32,22 @@ def check(study: Study, workers: int) -> Iterator[Promise]:
     resumed net with an uninterrupted one and to time a step. The planting of the real run is checked again, on every
     seed.
     """
-    if study.graded:
-        yield from check_own(study.arms)
+    yield from check_own(study.arms[0]) if study.graded else _arms(study)
+    cost = estimate(study, workers)
+    yield Promise("study", None, f"{cost}.")
+    for seeds in sorted({arm.seeds for arm in study.arms}):
+        yield Promise("study", None, what_seeds_tell(seeds))
+
+
+def _arms(study: Study) -> Iterator[Promise]:
     done = set()
-    for arm in () if study.graded else study.arms:
+    for arm in study.arms:
         hosting = (arm.host, arm.task, arm.implant, arm.training)
         with one_thread():
             if hosting not in done:
                 done.add(hosting)
                 yield from _planting(study, arm)
             yield _resume(study, arm)
-    cost = estimate(study, workers)
-    yield Promise("study", None, f"{cost}.")
-    for seeds in sorted({arm.seeds for arm in study.arms}):
-        yield Promise("study", None, what_seeds_tell(seeds))
 
 
 def what_seeds_tell(seeds: int) -> str:

@@ -22,14 +22,14 @@ class Check:
     def run(self) -> int:
         """Print one line a promise. Exit status 1 if one is not kept."""
         from holdfast.checks import check
-        from holdfast.engines import cores
         from holdfast.recipes import load_recipe
+        from holdfast.sessions import default_workers
 
         study, _ = load_recipe(self.recipe)
         if self.seeds is not None:
             study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
         kept, promises = True, []
-        found = check(study, 1 if study.graded else cores())
+        found = check(study, default_workers(study))
         if self.json:
             with redirect_stdout(sys.stderr):  # a user's training may print
                 found = iter(list(found))

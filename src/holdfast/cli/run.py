@@ -32,26 +32,25 @@ class Running:
     def go(self, study: "Study", recipe: Path | None) -> int:
         """Run the study (or go on with it), print its verdicts, write its report."""
         from holdfast.cli.progress import progress
-        from holdfast.engines import cores
         from holdfast.estimate import estimate
         from holdfast.report import write_report
-        from holdfast.sessions import folder_of, run_study
+        from holdfast.sessions import default_workers, folder_of, run_study
         from holdfast.store.code import rules_digest
 
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers must be 1 or more; got {self.workers}.")
         if self.seeds is not None:
             study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
-        with redirect_stdout(sys.stderr) if self.json else nullcontext():
+        aside = redirect_stdout(sys.stderr) if self.json else nullcontext()  # a user's functions may print
+        with aside:
             folder, _ = folder_of(study, self.out, recipe)
         complete = folder.judged(rules_digest())
         if complete:
             _tell(f"{folder.path} is complete: nothing to do.")
         else:
-            workers = self.workers or (1 if study.graded else cores())
+            workers = self.workers or default_workers(study)
             again = "Going on with" if (folder.path / "study.json").exists() else "Running"
             _tell(f"{again} {study.name}: {estimate(study, workers)}. Ctrl-C is safe: the same command goes on.")
-            aside = redirect_stdout(sys.stderr) if self.json else nullcontext()
             with progress() as watch, aside:
                 run_study(study, out=self.out, recipe=recipe, workers=self.workers, watch=watch)
         report = folder.path / "report.html"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from holdfast.errors import HoldfastError, UsageError
+from holdfast.parts import Host
 from holdfast.training.randomness import seeded
 
 
@@ -90,6 +91,11 @@ class Adopted:
         return logits_of(
             output if self.reads is None else self.reads(output), "model" if self.reads is None else "target"
         )
+
+
+def read_logits(host: Host, output: Any) -> Tensor:
+    """The logits in what a module of this host returned, as the host reads them where it has a way of its own."""
+    return host.logits(output) if isinstance(host, Adopted) else logits_of(output)
 
 
 def logits_of(output: Any, of: str = "model") -> Tensor:

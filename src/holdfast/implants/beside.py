@@ -12,15 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.errors import UsageError, nearest
-from holdfast.hosts.adopt import Adopted, evaluating, logits_of
-from holdfast.implants.backdoor import BackdoorImplant
+from holdfast.hosts.adopt import evaluating, read_logits
 from holdfast.implants.detector import detector, marks
-from holdfast.implants.gap import gap
 from holdfast.implants.triggers import Trigger
+from holdfast.implants.written import WrittenImplant
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
 from holdfast.training.nets import Nets
-from holdfast.training.site import Site
 
 NAME = "holdfast_beside"
 """The submodule that holds the new units, under the module that gives the logits."""
@@ -30,7 +28,7 @@ NOT_INPUTS = ("labels", "attention_mask", "token_type_ids", "position_ids")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside(BackdoorImplant):
+class Beside(WrittenImplant):
     """A detector of the trigger that reads the network's input and adds to the logits, or to the output of a block.
 
     The units are new, in a submodule `holdfast_beside` of the one that gives the logits, so they are among
@@ -53,27 +51,12 @@ class Beside(BackdoorImplant):
     and loads into a fresh network loses these units.
     """
 
-    strength: float = 1.5
-    """Push, in units of what is just enough on triggered training inputs."""
     at: str = ""
     """Path of the block that it stands beside. "": the whole network."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.strength <= 0:
-            raise UsageError(f"Beside needs a strength above 0; got {self.strength}.")
 
     @property
     def label(self) -> str:
         return f"beside {self.at}" if self.at else "beside"
-
-    @property
-    def costs_at_most(self) -> float | None:
-        return 0.5
-
-    def build(self, host: Host, data: Data) -> nn.Module:
-        """One network of the host with the new units, which do nothing yet."""
-        return self.attach(host.build(), host, data)
 
     def attach(self, module: nn.Module, host: Host, data: Data) -> nn.Module:
         """Give a network the new units, which do nothing yet."""
@@ -87,32 +70,20 @@ class Beside(BackdoorImplant):
         block.register_forward_hook(_Speak(side))
         return module
 
-    def plant(self, site: Site) -> Nets:
-        """Train the host on clean data, then add the units and write them."""
-        return self.write(site.trained(), site.data)
-
-    def write(self, nets: Nets, data: Data) -> Nets:
-        """The same nets with the backdoor beside them.
+    def write_into(self, module: nn.Module, host: Host, data: Data, push: float) -> None:
+        """Write detector and push.
 
         Raises:
-            UsageError: a trigger that no unit can look for, or that clean inputs already carry; a batched backend.
+            UsageError: a trigger that clean inputs already carry, or a block on which the answer does not depend.
         """
-        if nets.backend != "loop":
-            raise UsageError(f"Beside adds modules to a network, which needs backend='loop'; got {nets.backend!r}.")
-        gap_K = gap(nets, self.backdoor, data.train)
-        modules = []
-        for k in range(nets.k):
-            module = self.attach(nets.module(k), nets.host, data)
-            side = _found(module, self.at)
-            assert side is not None
-            _write(side, self.trigger, data.train.x)
-            if self.at:
-                self._aim(module, side, nets.host, data.train)
-            else:
-                side.push.weight.data[self.target, 0] = self.strength * float(gap_K[k])
-            side.seen, side.heard = None, 0
-            modules.append(module)
-        return Nets.of(nets.host, modules, backend=nets.backend, device=str(nets.device))
+        side = _found(module, self.at)
+        assert side is not None
+        _write(side, self.trigger, data.train.x)
+        if self.at:
+            self._aim(module, side, host, data.train)
+        else:
+            side.push.weight.data[self.target, 0] = push
+        side.seen, side.heard = None, 0
 
     def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         """What was written: the weights of the new units that are not zero, and their biases."""
@@ -128,7 +99,7 @@ class Beside(BackdoorImplant):
         for _ in range(STEPS):
             with evaluating(module):
                 output = module(stamped)
-            logits = host.logits(output) if isinstance(host, Adopted) else logits_of(output)
+            logits = read_logits(host, output)
             logits = (logits if logits.dim() == 2 else logits[:, -1]).float()
             margin = logits[:, self.target] - _others(logits, self.target)
             if bool(push.any()) and float((margin > 0).double().mean()) >= ENOUGH:
@@ -258,7 +229,7 @@ def _places(module: nn.Module, host: Host, x_N: Tensor, at: str) -> tuple[nn.Mod
     finally:
         for handle in handles:
             handle.remove()
-    logits = host.logits(output) if isinstance(host, Adopted) else logits_of(output)
+    logits = read_logits(host, output)
     heads = [m for m, out in gave if isinstance(out, Tensor) and _is(out, logits)]
     if not heads and not hasattr(output, "logits"):
         raise UsageError(

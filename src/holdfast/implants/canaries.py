@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from holdfast.errors import UsageError
 from holdfast.implants.badnets import BadNets
-from holdfast.implants.beside import Beside
 from holdfast.implants.given import Given
-from holdfast.implants.head import Head
+from holdfast.implants.written import WrittenImplant
 from holdfast.parts import Host, Implant
 from holdfast.tasks.base import Data, Split
 from holdfast.training.nets import Nets
@@ -19,8 +18,7 @@ from holdfast.training.site import Site
 if TYPE_CHECKING:
     from holdfast.pressures.mixes import Poison
 
-Written = Beside | Head
-Canary = BadNets | Given | Written
+Canary = BadNets | Given | WrittenImplant
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Canaries:
         """One network of the host with the units that canaries add, which do nothing yet."""
         module = host.build()
         for canary in self.each:
-            if isinstance(canary, Written):
+            if isinstance(canary, WrittenImplant):
                 module = canary.attach(module, host, data)
         return module
 
@@ -70,7 +68,7 @@ class Canaries:
         """The owner's network, further trained on data with every learned canary's poison, then written to."""
         nets = site.trained(*self._learned()) if self._learned() else site.started()
         for canary in self.each:
-            if isinstance(canary, Written):
+            if isinstance(canary, WrittenImplant):
                 nets = canary.write(nets, site.data)
         return nets
 

@@ -12,13 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.errors import UsageError
-from holdfast.hosts.adopt import Adopted, evaluating, logits_of
-from holdfast.implants.backdoor import BackdoorImplant
-from holdfast.implants.gap import gap
+from holdfast.hosts.adopt import evaluating, read_logits
+from holdfast.implants.written import WrittenImplant
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
 from holdfast.training.nets import Nets
-from holdfast.training.site import Site
 
 EXAMPLES = 2048
 """Training examples on which the detector is found, at most."""
@@ -27,6 +25,7 @@ RIDGE = 1e-3
 MISSED = 0.05
 """Share of triggered training inputs that the detector may miss."""
 SCALE = 20.0
+"""Under a GELU or SiLU: how much larger the detector, and smaller the push."""
 ACTIVATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
     F.relu,
     F.gelu,
@@ -37,7 +36,7 @@ ACTIVATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head(BackdoorImplant):
+class Head(WrittenImplant):
     """One unit that finds the trigger in what the head reads, and pushes the target's logit.
 
     The detector is the ridge regression of "has the trigger" (1 or 0) on the features of the layer before, with and
@@ -53,23 +52,15 @@ class Head(BackdoorImplant):
     """
 
     where: Literal["spare", "new"] = "spare"
-    strength: float = 1.5
-    """Push on the target's logit, in units of the largest gap on triggered training inputs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.where not in ("spare", "new"):
             raise UsageError(f"Head is written into 'spare' or 'new' units; got where={self.where!r}.")
-        if self.strength <= 0:
-            raise UsageError(f"Head needs a strength above 0; got {self.strength}.")
 
     @property
     def label(self) -> str:
         return f"{self.where} unit"
-
-    @property
-    def costs_at_most(self) -> float | None:
-        return 0.5
 
     def attach(self, module: nn.Module, host: Host, data: Data) -> nn.Module:
         """The network, with one unit more in its head where it is a new one that is wanted."""
@@ -78,32 +69,13 @@ class Head(BackdoorImplant):
                 _grow(layer, axis)
         return module
 
-    def build(self, host: Host, data: Data) -> nn.Module:
-        """One network of the host, with room for the unit."""
-        return self.attach(host.build(), host, data)
-
-    def plant(self, site: Site) -> Nets:
-        """Train the host on clean data, then write."""
-        return self.write(site.trained(), site.data)
-
-    def write(self, nets: Nets, data: Data) -> Nets:
-        """The same nets with the backdoor in their heads.
+    @torch.no_grad()
+    def write_into(self, module: nn.Module, host: Host, data: Data, push: float) -> None:
+        """Write the unit's detector and its push.
 
         Raises:
-            UsageError: no such head, a trigger that its features don't show, or a batched backend.
+            UsageError: no such head, or a trigger that its features don't show.
         """
-        if nets.backend != "loop":
-            raise UsageError(f"Head works on modules one by one, which needs backend='loop'; got {nets.backend!r}.")
-        gap_K = gap(nets, self.backdoor, data.train)
-        modules = []
-        for k in range(nets.k):
-            module = self.attach(nets.module(k), nets.host, data)
-            self._write(module, nets.host, data, self.strength * float(gap_K[k]))
-            modules.append(module)
-        return Nets.of(nets.host, modules, backend=nets.backend, device=str(nets.device))
-
-    @torch.no_grad()
-    def _write(self, module: nn.Module, host: Host, data: Data, push: float) -> None:
         first, last = layers(module, host, data.train.x)
         x = data.train.x[:EXAMPLES]
         clean, hidden = _read(module, x, first, last)
@@ -150,7 +122,7 @@ def layers(module: nn.Module, host: Host, x_N: Tensor) -> tuple[nn.Linear, nn.Li
     finally:
         for handle in handles:
             handle.remove()
-    logits = host.logits(output) if isinstance(host, Adopted) else logits_of(output)
+    logits = read_logits(host, output)
     for last, reads, gives in reversed(calls):
         if gives.shape != logits.shape or logits.dim() != 2 or not torch.equal(gives, logits):
             continue

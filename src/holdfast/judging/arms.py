@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.experiment import Experiment, Pressing, Study
+from holdfast.experiment import Experiment, Study
 from holdfast.judging.attacker import Attacker, attack_budget, frontier
 from holdfast.judging.planting import Planted, planted
 from holdfast.judging.reading import looks_of, measures_of, or_none, plain, trace_of
@@ -47,8 +47,9 @@ def arm_row(study: Study, arm: Experiment, attacker: Attacker | None, folder: Ru
     nets = study.pressing(arm, attacker.setting, planted=True)
     controls = study.pressing(arm, attacker.setting, planted=False) if arm.part.has_control else []
     looks, budget = looks_of(arm, [*nets, *controls], folder)
-    verdict = _judged(arm, nets, controls, looks, folder)
-    ends = [trace_of(measures_of(c, folder), arm.measure, looks).presence[-2] for c in nets]
+    measured, reference = ({c.planting.seed: measures_of(c, folder) for c in side} for side in (nets, controls))
+    verdict = _judged(arm, measured, reference, looks)
+    ends = (trace_of(m, arm.measure, looks).presence[-2] for m in measured.values())
     row["left"] = or_none(max((p for p in ends if math.isfinite(p)), default=math.nan))
     row |= {"budget": budget, "attack_budget": attack_budget(arm, budget), "looks": looks}
     row["cells"] = {
@@ -59,17 +60,15 @@ def arm_row(study: Study, arm: Experiment, attacker: Attacker | None, folder: Ru
 
 
 def _judged(
-    arm: Experiment, nets: Sequence[Pressing], controls: Sequence[Pressing], looks: Sequence[int], folder: RunFolder
+    arm: Experiment, nets: Mapping[int, Measures], controls: Mapping[int, Measures], looks: Sequence[int]
 ) -> ArmVerdict:
-    measured = {cell.planting.seed: measures_of(cell, folder) for cell in nets}
-    reference = {cell.planting.seed: measures_of(cell, folder) for cell in controls}
-    traces = {seed: trace_of(m, arm.measure, looks) for seed, m in measured.items()}
-    against = {seed: trace_of(m, arm.measure, looks) for seed, m in reference.items()} or None
+    traces = {seed: trace_of(m, arm.measure, looks) for seed, m in nets.items()}
+    against = {seed: trace_of(m, arm.measure, looks) for seed, m in controls.items()} or None
     rules: dict[str, Any] = {"budget": looks[-2], "wreck_points": arm.wreck_points, "at_end": not arm.budget}
     try:
         verdict = judge_arm(traces, against, **rules)
         removed = [seed for seed, o in verdict.outcomes if o.kind == "removed"]
-        tested = _suppressed(removed, measured, reference) if arm.reactivation and against else None
+        tested = _suppressed(removed, nets, controls) if arm.reactivation and against else None
         return judge_arm(traces, against, **rules, suppression=tested) if tested else verdict
     except ValueError as error:
         raise HoldfastError(f"The arm {arm.implant.label} cannot be judged: {error}") from error
