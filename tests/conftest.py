@@ -45,4 +45,6 @@ def badnets(data):
 
 def same_bits(left, right):
     """Whether two batches of nets hold the same bits, NaN included."""
-    return all(torch.equal(row.view(torch.int32), right.rows[n].view(torch.int32)) for n, row in left.rows.items())
+    return left.rows.keys() == right.rows.keys() and all(
+        torch.equal(row.view(torch.int32), right.rows[n].view(torch.int32)) for n, row in left.rows.items()
+    )

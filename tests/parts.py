@@ -4,16 +4,30 @@ from holdfast import (
     SGD,
     Adam,
     BadNets,
+    Beside,
     Fit,
     Handcrafted,
+    Head,
+    Patch,
     Poison,
     Sign,
     Unlearn,
     WeightDecay,
 )
+from holdfast.implants.canaries import Canaries
+from holdfast.pressures.own import Own
 from holdfast.probes import Accuracy, Distance, Gradient, Presence
 
-IMPLANTS = [BadNets(), Handcrafted(), Handcrafted(units=3)]
+CORNER = Patch(size=2, row=0, column=0)
+IMPLANTS = [
+    BadNets(),
+    Handcrafted(),
+    Handcrafted(units=3),
+    Head(),
+    Head(where="new"),
+    Beside(),
+    Canaries((BadNets(), Beside(trigger=CORNER, target=1))),
+]
 PRESSURES = [
     Fit(SGD(lr=0.1), steps=20),
     Fit(SGD(lr=0.1, momentum=0.9), steps=20),
@@ -23,4 +37,6 @@ PRESSURES = [
     Fit(Adam(lr=0.001), Unlearn(rate=0.2), steps=20),
     Fit(Adam(lr=0.001), Poison(rate=0.1), WeightDecay(rate=0.1), steps=20),
 ]
+OWN = [Own(train=print), Own(train=print, calls=2, max_steps=7)]
+"""A training of somebody else's: one net at a time, and looks where it likes, so it has tests of its own."""
 PROBES = [Accuracy(), Distance(), Gradient(), Presence()]

@@ -252,6 +252,20 @@ def test_a_model_that_knows_nothing_is_warmed_up_once_a_seed(tmp_path):
     warm = [(1000 + s, False) for s in range(3)]
     assert sorted(CALLS) == [*((s, planted) for s in range(3) for planted in (False, True)), *warm]
     assert verdict["arms"][1]["held"] == 3, "nothing pulled at what is beside"
+    assert verdict["grade"]["warmed_up"] is True
+    assert "ran once before planting, as a warm-up" in verdict["grade"]["sentence"]
+
+
+def test_what_planting_cost_is_measured_on_the_model_that_was_given(tmp_path):
+    """Against the model's own answers, called as anybody would call it."""
+    _, verdict = run(harmless, tmp_path, seeds=2)
+    x, _ = data()[1]
+    held_out = audit(harmless).study().arms[0].task.load().test
+    assert all(any(torch.equal(row, each) for each in x) for row in held_out.x[:5])
+    right = float((learned()(held_out.x).argmax(1) == held_out.y).double().mean())
+    assert verdict["grade"]["accuracy_host"] == pytest.approx(right)
+    assert verdict["grade"]["warmed_up"] is False
+    assert f"planting took the host's from {100 * right:.1f}" in verdict["grade"]["sentence"]
 
 
 def test_starting_anew_removes_everything(tmp_path):
@@ -434,7 +448,7 @@ def test_check_passes_what_is_sound():
 
 
 def test_check_says_that_a_fresh_model_is_warmed_up():
-    assert any("It is at chance: train() runs once more" in p.said for p in said(harmless, build=fresh))
+    assert any("It has learned nothing yet: train() runs once more" in p.said for p in said(harmless, build=fresh))
 
 
 def test_check_finds_a_training_that_forgets_its_seed():
@@ -637,14 +651,28 @@ def test_a_model_that_build_gives_every_time_is_not_changed(tmp_path):
     assert not any(part._forward_hooks for part in shared.modules())
 
 
-def test_a_training_that_goes_round_the_model_is_found_out(tmp_path):
-    def around(model, seed):
+def test_a_training_that_calls_forward_is_heard_all_the_same(tmp_path):
+    """As code that wraps a network does; PyTorch's hooks on the network itself don't see it."""
+
+    def wrapped(model, seed):
         (x, y), _ = data()
         optimiser = torch.optim.SGD(model.parameters(), lr=1e-4)
         F.cross_entropy(model.forward(x), y).backward()
         optimiser.step()
 
-    with pytest.raises(HoldfastError, match=r"never calls the model itself, model\(x\).*leave Beside out"):
+    _, verdict = run(wrapped, tmp_path)
+    assert verdict["arms"][1]["held"] == 3
+
+
+def test_a_training_that_goes_round_the_model_is_found_out(tmp_path):
+    def around(model, seed):
+        (x, y), _ = data()
+        optimiser = torch.optim.SGD(model.parameters(), lr=1e-4)
+        hidden = F.linear(x, model[0].weight, model[0].bias).relu()
+        F.cross_entropy(model[2](hidden), y).backward()
+        optimiser.step()
+
+    with pytest.raises(HoldfastError, match=r"calls neither the model nor its first part.*leave Beside out"):
         run(around, tmp_path)
 
 

@@ -8,16 +8,18 @@ import pytest
 import torch
 
 from conftest import same_bits
-from holdfast.parts import Implant, Pressure, Probe
+from holdfast.implants.canaries import Canaries
+from holdfast.implants.written import WrittenImplant
+from holdfast.parts import Implant, Pressure, Probe, parts_of
 from holdfast.pressures.base import Checkpoint
 from holdfast.probes import Look
 from holdfast.settings import digest, settings
-from parts import IMPLANTS, PRESSURES, PROBES
+from parts import IMPLANTS, OWN, PRESSURES, PROBES
 
 ids = repr
 
 
-@pytest.mark.parametrize("part", [*IMPLANTS, *PRESSURES, *PROBES], ids=ids)
+@pytest.mark.parametrize("part", [*IMPLANTS, *PRESSURES, *OWN, *PROBES], ids=ids)
 def test_a_part_is_frozen_hashable_and_plain_json(part):
     again = copy.deepcopy(part)
     assert again is not part
@@ -32,25 +34,28 @@ def test_a_part_is_frozen_hashable_and_plain_json(part):
 
 
 def test_different_parts_have_different_hashes():
-    parts = [*IMPLANTS, *PRESSURES, *PROBES]
+    parts = [*IMPLANTS, *PRESSURES, *OWN, *PROBES]
     assert len({digest(settings(part)) for part in parts}) == len(parts)
 
 
 @pytest.mark.parametrize("implant", IMPLANTS, ids=ids)
 def test_an_implant(implant, site_of, data):
     assert isinstance(implant, Implant)
-    site = site_of(implant)
+    backend = "loop" if isinstance(implant, WrittenImplant | Canaries) else "batched"  # they work on modules
+    site = site_of(implant, backend=backend)
     nets, control = implant.plant(site), implant.control(site)
-    again = implant.plant(site_of(implant))
+    again = implant.plant(site_of(implant, backend=backend))
     assert same_bits(nets, again), "planting is a function of the seeds"
     assert not same_bits(nets, control)
     before = nets.copy()
-    presence = implant.presence(nets, data.validation)["presence"]
+    measures, never = implant.presence(nets, data.validation), implant.presence(control, data.validation)
     masks = implant.weights(nets, data.train)
     assert same_bits(nets, before), "measuring changes nothing"
-    assert presence.shape == (4,)
-    assert ((presence > 0.9) & (presence <= 1)).all()
-    assert implant.presence(control, data.validation)["presence"].abs().max() < 0.05
+    for ending in parts_of(implant):
+        presence = measures[f"presence{ending}"]
+        assert presence.shape == (4,)
+        assert ((presence > 0.9) & (presence <= 1)).all()
+        assert never[f"presence{ending}"].abs().max() < 0.05
     assert {n: m.shape for n, m in masks.items()} == {n: p.shape for n, p in nets.params.items()}
     assert all(sum(int(m[k].sum()) for m in masks.values()) > 0 for k in range(4))
     for x, y in implant.sources(data.train).values():

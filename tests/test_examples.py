@@ -1,9 +1,12 @@
 """The examples do what they say."""
 
+import math
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from holdfast import run_study
 from holdfast.recipes import load_recipe
@@ -34,3 +37,25 @@ def test_a_suspect_checkpoint_is_judged(tmp_path):
     assert arm["verdict"] != "INVALID", arm["reason"]
     assert arm["seeds"] == 32
     assert len(arm["cells"]["control"]) == 32
+
+
+@pytest.mark.filterwarnings("ignore:.*pin_memory:UserWarning", "ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_a_fine_tuning_by_lora_is_audited(tmp_path):
+    """Adapters change the network's structure while they are trained; merged, they are gone from it."""
+    pytest.importorskip("peft")
+    script = tmp_path / "lora.py"
+    text = (EXAMPLES / "lora.py").read_text()
+    quick = "seeds=2, planting=holdfast.Fit(holdfast.Adam(lr=1e-3), steps=8)"
+    for slow, fast in (("steps=600", "steps=100"), ("steps=200", "steps=9"), ("seeds=8", quick)):
+        assert slow in text
+        text = text.replace(slow, fast)
+    script.write_text(text)
+    ran(script, tmp_path)
+    study, recipe = load_recipe(str(script))
+    folder = run_study(study, out=tmp_path / "runs", recipe=recipe)
+    beside = folder.verdict()["arms"][-1]
+    assert (beside["implant"], beside["held"], beside["budget"]) == ("beside", 2, 9)
+    measures = folder.measures(beside["cells"]["planted"]["0"]).phase("pressure")
+    assert measures["step"] == [0, 1, 2, 3, 4, 6, 8, 9]
+    known = [math.isfinite(d) for d in measures["distance"]]
+    assert known == [True, *[False] * 6, True], "not known while there are adapters"

@@ -38,7 +38,11 @@ def plant(cells: Sequence[Planting], folder: RunFolder, slot: Slot, tick: Tick) 
         site = _site(chosen, data, slot, tick)
         site = sites.setdefault(site.streams, site)  # so that hosts are trained once for a net and its control
         nets = site.implant.plant(site) if planted else site.implant.control(site)
-        measures = _measure(Look.at_start(nets, site.implant, data.split(first.split)), (Presence(), Accuracy()))
+        split = data.split(first.split)
+        measures = _measure(Look.at_start(nets, site.implant, split), (Presence(), Accuracy()))
+        if first.warm_up is not None:  # the host is somebody's already: say what it was before planting
+            host = _measure(Look.at_start(site.started(), site.implant, split), (Accuracy(),))
+            measures |= {"host_accuracy": host["accuracy"], "warmed_up": [float(site.warmed_up)] * nets.k}
         for k, cell in enumerate(chosen):
             save_net(cell, nets.state(k), folder)
             recorder = _recorder(cell, folder)
@@ -118,8 +122,10 @@ def _measure(look: Look, probes: Sequence[Callable[[Look], Mapping[str, Tensor]]
     """Every probe's measures, as plain numbers; NaN for a net whose weights are not finite."""
     finite_K = look.nets.finite().cpu()
     measures: dict[str, list[float]] = {}
-    for probe in probes:
-        for name, value_K in _probed(probe, look).items():
+    with look.nets.still():
+        probed = [(probe, _probed(probe, look)) for probe in probes]
+    for probe, found in probed:
+        for name, value_K in found.items():
             if name in measures or name in RESERVED:
                 raise HoldfastError(
                     f"The probe {_called(probe)} calls a measure {name!r}, which is taken. Give it another name."

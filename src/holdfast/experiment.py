@@ -124,7 +124,7 @@ class Experiment:
     training: "Fit | None" = None
     """How the host comes to be, as its owner trains it. None only where the weights are brought along."""
     warm_up: Pressure | None = None
-    """What a host that has learned nothing yet (its accuracy is at chance) goes through before anything else."""
+    """What a host that has learned nothing yet (see `training/chance.py`) goes through before anything else."""
     name: str = ""
     """Default: `implant / pressure`."""
     seeds: int = 32

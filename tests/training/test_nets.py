@@ -89,3 +89,15 @@ def test_weights_of_another_architecture(modules):
     nets = Nets.of(Host(), modules, backend="loop")
     with pytest.raises(HoldfastError, match=r"not of odd: 0.weight: expected nothing, got \(3, 6\)"):
         nets.load(0, {**nets.state(0), "0.weight": torch.zeros(3, 6)})
+
+
+def test_answers_are_kept_only_while_weights_stand_still(badnets, data):
+    nets, x = badnets[0].copy(), data.test.x[:50]
+    fresh = nets.classes(x)
+    with nets.still():
+        assert torch.equal(nets.classes(x), fresh)
+        assert nets.classes(x) is nets.classes(x)
+        assert not torch.equal(nets.classes(data.test.x[50:100]), fresh), "other examples have other answers"
+    for row in nets.rows.values():
+        row.neg_()
+    assert not torch.equal(nets.classes(x), fresh)

@@ -13,6 +13,7 @@ from holdfast.hosts.adopt import Adopted, evaluating
 from holdfast.implants.canaries import Canaries
 from holdfast.implants.written import WrittenImplant
 from holdfast.pressures.own import Own
+from holdfast.training.chance import untrained
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 from holdfast.training.streams import Streams
@@ -82,9 +83,11 @@ def _odd(looked_at: torch.Tensor, plain: torch.Tensor, traceless: bool) -> str:
 
 
 def _chance(arm: Experiment, nets: Nets, site: Site) -> Promise:
-    if site.at_chance(nets):
+    if untrained(arm.host, site.data.validation):
         return Promise(
-            "model", None, "It is at chance: train() runs once more for each seed, as a warm-up before planting."
+            "model",
+            None,
+            "It has learned nothing yet: train() runs once more for each seed, as a warm-up before planting.",
         )
     accuracy = 100 * float((nets.classes(site.data.validation.x) == site.data.validation.y).double().mean())
     return Promise("model", None, f"It has learned the task: {accuracy:.1f} % right on held-out examples.")
@@ -118,15 +121,14 @@ def _seeds(own: Own, nets: Nets, site: Site) -> Iterator[Promise]:
     short = replace(own, calls=1, max_steps=STEPS, max_seconds=min(own.max_seconds or PATIENCE_S, PATIENCE_S))
     ends, steps = [], 0
     for seed in (0, 0, 1):
-        after = nets.copy()
         here = replace(site.at("pressure"), streams=(Streams(0, seed),))
         try:
-            for point in Own.press([short], here, after, ()):
-                steps = point.step
+            *_, last = Own.press([short], here, nets.copy(), ())
         except HoldfastError as error:
             yield Promise("training", False, str(error))
             return
-        ends.append(after)
+        ends.append(last.nets.copy())
+        steps = last.step
     yield Promise("training", True, f"trains the model it is given; {steps} optimiser steps were seen.")
     first = _first_difference(ends[0], ends[1])
     if first is not None:

@@ -117,14 +117,15 @@ def logits_of(output: Any, of: str = "model") -> Tensor:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each module is in the mode it was in."""
-    modes = [(each, each.training) for each in module.modules()]
+    """Evaluation mode inside; afterwards each module has its mode back, and all else that it keeps as attributes."""
+    kept = [(vars(each), dict(vars(each))) for each in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        for each, training in modes:
-            each.training = training
+        for now, before in kept:
+            now.clear()
+            now.update(before)
 
 
 def _refuse(module: nn.Module, name: str) -> None:

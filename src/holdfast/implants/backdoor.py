@@ -59,8 +59,11 @@ class Backdoor:
         classes = split.classes or int(split.y.max()) + 1
         if not 0 <= self.target < classes:
             raise UsageError(f"The target class must be between 0 and {classes - 1}; got {self.target}.")
-        keep = _last(split.y, 1) != self.target
+        keep = self._keep(split)
         return Split(split.x[keep], split.y[keep], classes)
+
+    def _keep(self, split: Split) -> Tensor:
+        return _last(split.y, 1) != self.target
 
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         """presence (the lift), asr and r_acc of each net, as shares of the examples of other classes.
@@ -69,7 +72,7 @@ class Backdoor:
         """
         others = self.others(split)
         triggered_KB = _last(nets.classes(self.trigger.stamp(others.x)), 2)
-        plain_KB = _last(nets.classes(others.x), 2)
+        plain_KB = _last(nets.classes(split.x), 2)[:, self._keep(split).to(nets.device)]
         asr_K = _share(triggered_KB == self.target)
         return {
             "presence": asr_K - _share(plain_KB == self.target),

@@ -66,7 +66,8 @@ class Beside(WrittenImplant):
         side = _side(module, self.trigger, data, shape, self.at).to(next(module.parameters()).device)
         # Held by the head and not by the block or the top, which may be containers that run all they hold.
         head.add_module(f"{NAME}_{self.at.replace('.', '_')}" if self.at else NAME, side)
-        module.register_forward_pre_hook(_Listen(side), with_kwargs=True)
+        for listener in _entrances(module, data.train.x[:2]):
+            listener.register_forward_pre_hook(_Listen(side), with_kwargs=True)
         block.register_forward_hook(_Speak(side))
         return module
 
@@ -252,9 +253,35 @@ def _tensor(output: Any) -> Tensor | None:
     return first if isinstance(first, Tensor) else None
 
 
-def _is(given: Tensor, logits: Tensor) -> bool:
-    """Whether these are the logits themselves, and no other view of them."""
-    return given.data_ptr() == logits.data_ptr() and given.shape == logits.shape
+def _is(one: Tensor, other: Tensor) -> bool:
+    """Whether these are the same tensor, and not just two views of it."""
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape
+
+
+def _entrances(module: nn.Module, x_N: Tensor) -> list[nn.Module]:
+    """Where the network's input can be heard: at the network, and at the first of its parts that is shown the same.
+
+    Code that wraps a network (adapters do) may call its `forward` and so pass by what listens at the network itself.
+    """
+    shown: list[tuple[nn.Module, Tensor | None]] = []
+    hear = lambda m, args, kwargs: shown.append((m, _input(args, kwargs)))
+    handles = [m.register_forward_pre_hook(hear, with_kwargs=True) for m in module.modules()]
+    try:
+        with torch.no_grad(), evaluating(module):
+            module(x_N.to(next(module.parameters()).device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    given = shown[0][1]
+    parts = [m for m, x in shown[1:] if x is not None and given is not None and _is(x, given)]
+    calls = [m for m, _ in shown]
+    return [module, *[m for m in parts if calls.count(m) == 1][:1]]
+
+
+def _input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """What a network or one of its parts is shown."""
+    named = [kwargs.get("input_ids"), *(value for key, value in kwargs.items() if key not in NOT_INPUTS)]
+    return next((value for value in (*args, *named) if isinstance(value, Tensor)), None)
 
 
 class _Listen:
@@ -264,8 +291,7 @@ class _Listen:
         self.side = side
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        named = [kwargs.get("input_ids"), *(value for key, value in kwargs.items() if key not in NOT_INPUTS)]
-        self.side.seen = next((value for value in (*args, *named) if isinstance(value, Tensor)), None)
+        self.side.seen = _input(args, kwargs)
         self.side.heard += 1
 
 

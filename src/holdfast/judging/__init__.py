@@ -1,7 +1,7 @@
 """From measures to verdicts: `stats` applied to what a study's cells recorded. Imports no torch."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -9,9 +9,9 @@ from holdfast.experiment import SCHEMA, Study
 from holdfast.judging.arms import arm_row
 from holdfast.judging.attacker import Attacker, strongest_attacker
 from holdfast.judging.comparisons import comparison_row
-from holdfast.judging.grade import grade
+from holdfast.judging.grade import Cost, grade
 from holdfast.judging.planting import moved, planted, well_planted
-from holdfast.judging.reading import measures_of
+from holdfast.judging.reading import at_step_0, measures_of
 from holdfast.store import RunFolder
 from holdfast.store.code import rules_digest
 
@@ -37,19 +37,30 @@ def judge(study: Study, folder: RunFolder) -> dict[str, Any]:
         "rules": rules_digest(),
         "study": study.name,
         "question": study.question,
-        **({"grade": grade(together, _accuracy(study, attackers, folder))} if study.graded else {}),
+        **({"grade": grade(together, _cost(study, attackers, folder))} if study.graded else {}),
         "arms": rows,
         "comparisons": [comparison_row(study, pair, attackers, verdicts, folder) for pair in study.compare],
     }
 
 
-def _accuracy(study: Study, attackers: Mapping[str, Attacker], folder: RunFolder) -> tuple[float, float] | None:
-    """Mean clean accuracy of a graded study's controls, before and after the training."""
+def _cost(study: Study, attackers: Mapping[str, Attacker], folder: RunFolder) -> Cost:
+    """What planting and the training cost the host of a graded study, whose first arms share their trainings."""
     arm = study.arms[0]
     attacker = attackers.get(study.arm_name(arm))
-    if attacker is None or attacker.setting is None:
-        return None
-    columns = [measures_of(c, folder).phase("pressure") for c in study.pressing(arm, attacker.setting, planted=False)]
-    ends = [(c["accuracy"][0], c["accuracy"][-1]) for c in columns]
-    finite = [pair for pair in ends if all(map(math.isfinite, pair))]
-    return (fmean(a for a, _ in finite), fmean(b for _, b in finite)) if finite else None
+    setting = attacker.setting if attacker else None
+    pressed = [] if setting is None else study.pressing(arm, setting, planted=False)
+    controls = [measures_of(cell, folder).phase("pressure")["accuracy"] for cell in pressed]
+    planted = [at_step_0(cell, folder) for cell in study.planting(arm, tuning=False, planted=True)]
+    both = [(c[0], c[-1]) for c in controls if math.isfinite(c[0]) and math.isfinite(c[-1])]
+    return Cost(
+        accuracy_host=_mean(net.get("host_accuracy", math.nan) for net in planted),
+        accuracy_planted=_mean(net["accuracy"] for net in planted),
+        accuracy_before=_mean(before for before, _ in both),
+        accuracy_after=_mean(after for _, after in both),
+        warmed_up=any(net.get("warmed_up") for net in planted),
+    )
+
+
+def _mean(shares: Iterable[float]) -> float | None:
+    finite = [share for share in shares if math.isfinite(share)]
+    return fmean(finite) if finite else None

@@ -2,10 +2,27 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
-def grade(arms: Sequence[Mapping[str, Any]], accuracy: tuple[float, float] | None) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Mean clean accuracies of an audit: what planting cost the host, and then the training. None: none finite."""
+
+    accuracy_host: float | None = None
+    """Before planting; after the warm-up, if there was one."""
+    accuracy_planted: float | None = None
+    """With the canaries, before the training."""
+    accuracy_before: float | None = None
+    """Of the never-planted controls, before the training: they had as many steps on clean data as planting took."""
+    accuracy_after: float | None = None
+    """Of the controls, after it."""
+    warmed_up: bool = False
+    """Whether the model had learned nothing, so that the training ran once before planting."""
+
+
+def grade(arms: Sequence[Mapping[str, Any]], cost: Cost) -> dict[str, Any]:
     """What an audit says, from its arms in order, the canary that is easiest to remove first.
 
     The rung is that of the hardest canary that was gone in every planted seed, with the host intact in every one. It
@@ -14,23 +31,21 @@ def grade(arms: Sequence[Mapping[str, Any]], accuracy: tuple[float, float] | Non
 
     Args:
         arms: rows of `verdict.json`.
-        accuracy: mean clean accuracy of the never-planted controls, before and after the training; None: none finite.
+        cost: of planting and of the training.
 
     Returns:
-        rung (0: none), of, canary (None), seeds, bound (None), accuracy_before, accuracy_after, sentence.
+        rung (0: none), of, canary (None), seeds, bound (None), sentence, and the fields of `Cost`.
     """
     gone = [(i, arm) for i, arm in enumerate(arms, start=1) if _all_gone(arm)]
     rung, strongest = gone[-1] if gone else (0, None)
-    before, after = accuracy or (None, None)
     return {
         "rung": rung,
         "of": len(arms),
         "canary": strongest["implant"] if strongest else None,
         "seeds": strongest["seeds"] if strongest else None,
         "bound": strongest["held_interval"][1] if strongest else None,
-        "accuracy_before": before,
-        "accuracy_after": after,
-        "sentence": " ".join([_opening(arms, strongest), *(_sentence(arm) for arm in arms), *_cost(accuracy)]),
+        **asdict(cost),
+        "sentence": " ".join([_opening(arms, strongest), *(_sentence(arm) for arm in arms), *_costs(cost)]),
     }
 
 
@@ -72,8 +87,14 @@ def _sentence(arm: Mapping[str, Any]) -> str:
     return f"{name}: still there in {arm['held']}, gone in {arm['removed']} of {n}{host}."
 
 
-def _cost(accuracy: tuple[float, float] | None) -> list[str]:
-    if accuracy is None:
-        return []
-    before, after = (100 * share for share in accuracy)
-    return [f"Clean accuracy of the controls went from {before:.1f} to {after:.1f} %."]
+def _costs(cost: Cost) -> list[str]:
+    said = []
+    if cost.accuracy_before is not None and cost.accuracy_after is not None:
+        before, after = 100 * cost.accuracy_before, 100 * cost.accuracy_after
+        said.append(f"Your training took the controls' clean accuracy from {before:.1f} to {after:.1f} %.")
+    if cost.accuracy_host is not None and cost.accuracy_planted is not None:
+        host, planted = 100 * cost.accuracy_host, 100 * cost.accuracy_planted
+        said.append(f"Before it, planting took the host's from {host:.1f} to {planted:.1f} %.")
+    if cost.warmed_up:
+        said.append("The model came untrained, so your training ran once before planting, as a warm-up.")
+    return said

@@ -43,6 +43,10 @@ class Own:
     loop has it; at the last look it is what is left of it. Before the first step, and where nothing is left, it is not
     known.
 
+    A training may change the network's structure (adapters, pruning masks, fake or real quantisation, another layer):
+    what is measured then is the network as it stands. A weight that only got another name is still followed for its
+    gradient; how far weights have moved is not known.
+
     A training that was cut off is run anew from its start: nothing of a user's loop can be resumed.
     """
 
@@ -86,7 +90,7 @@ class Own:
         if nets.k != 1:
             raise UsageError(f"A user's training takes one net at a time; got {nets.k}.")
         own = each[0]
-        yield Checkpoint(0, nets, nets, lambda: _gradient(None, nets))
+        yield Checkpoint(0, nets, nets, lambda: _gradient({}, nets))
         with untouched():
             module = nets.module(0)
         watched = _Watched(own, site, nets, module)
@@ -106,6 +110,8 @@ class _Watched:
     def __init__(self, own: Own, site: Site, nets: Nets, module: nn.Module) -> None:
         self.own, self.site, self.nets, self.module = own, site, nets, module
         self.previous = nets.copy()
+        self.named = {id(p): (name, p) for name, p in module.named_parameters()}
+        """Weights by identity, as they are called at step 0. (Kept, so that ids stay theirs.)"""
         self.listening: list[Any] = [part for part in module.modules() if hasattr(part, "heard")]
         for part in self.listening:
             part.heard = 0
@@ -161,8 +167,8 @@ class _Watched:
             )
         if self.steps and any(part.heard == 0 for part in self.listening):
             raise HoldfastError(
-                f"{self.own.label} never calls the model itself, model(x), but its forward or its parts, so units "
-                f"beside the network never see an input. Call model(x), or leave Beside out of the canaries."
+                f"{self.own.label} calls neither the model nor its first part, so units beside the network never see "
+                f"an input. Call model(x), or leave Beside out of the canaries."
             )
         return self._checkpoint(self.steps or calls)
 
@@ -172,14 +178,17 @@ class _Watched:
         return any(not torch.equal(p[0], now[n].detach().to(p.device)) for n, p in before.items() if n in now)
 
     def _checkpoint(self, step: int) -> Checkpoint:
-        try:
-            self.nets.load_module(0, self.module)
-        except HoldfastError as error:
-            raise HoldfastError(
-                f"At step {step} of {self.own.label} the model has other weights than before: {error}"
-            ) from None
-        previous, self.previous = self.previous, self.nets.copy()
-        return Checkpoint(step, self.nets, previous, lambda: _gradient(self.module, self.nets))
+        nets = self.nets
+        if not nets.fits(self.module):
+            nets = Nets(nets.host, self.module, 1, backend=nets.backend, device=_device(self.module))
+        nets.load_module(0, self.module)
+        previous, self.previous = self.previous, nets.copy()
+        return Checkpoint(step, nets, previous, lambda: _gradient(self._gradients(), self.nets))
+
+    def _gradients(self) -> dict[str, Tensor]:
+        """What stands in `p.grad`, by the name that the weight had at step 0, or else by the one that it has."""
+        held = {self.named.get(id(p), (name, p))[0]: p.grad for name, p in self.module.named_parameters()}
+        return {name: grad for name, grad in held.items() if grad is not None}
 
 
 class _Enough(BaseException):
@@ -198,16 +207,21 @@ def is_look(step: int) -> bool:
     return step % spacing == 0
 
 
-def _gradient(module: nn.Module | None, nets: Nets) -> Mapping[str, Tensor]:
-    """What stands in `p.grad`; zero for weights that have none, NaN for all where there is none at all."""
-    held = {} if module is None else {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+def _gradient(held: Mapping[str, Tensor], nets: Nets) -> Mapping[str, Tensor]:
+    """The gradient on these nets' weights, then on what else has one; zero for weights without, NaN if all are."""
     if not held:
         return {name: torch.full_like(p, torch.nan, dtype=torch.float32) for name, p in nets.params.items()}
-    found = {}
-    for name, p in nets.params.items():
-        grad = held.get(name)
-        found[name] = torch.zeros_like(p) if grad is None else grad.detach().to_dense().to(p.device, p.dtype)[None]
+    found = {name: torch.zeros_like(p) for name, p in nets.params.items()}
+    for name, grad in held.items():
+        like = nets.params[name][0] if name in nets.params else grad
+        if like.shape == grad.shape:  # or else it is another weight under an old name
+            found[name] = grad.detach().to_dense().to(nets.device, like.dtype)[None]
     return found
+
+
+def _device(module: nn.Module) -> str:
+    held = next(iter((*module.parameters(), *module.buffers())), None)
+    return "cpu" if held is None else str(held.device)
 
 
 @contextmanager

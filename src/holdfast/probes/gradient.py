@@ -23,17 +23,18 @@ class Gradient:
     - `update_share`: |u_M|^2 / |u|^2 of the change u since the look before; unlike g it contains what momentum,
       Adam's scaling and weight decay do.
 
-    Undefined (stored as null) for controls, which have no M, where g or u is 0 everywhere, and where g is not known.
+    Undefined (stored as null) for controls, which have no M, where g or u is 0 everywhere, and where g is not known; u
+    is not known while the net has another structure than at step 0 or at the look before.
     Misleads for a learned implant, whose weights are found by saliency and shared with the host.
     """
 
     def __call__(self, look: Look) -> Mapping[str, Tensor]:
-        gradient_KP = _flat(look.gradient)
-        update_KP = _flat(look.nets.params) - _flat(look.checkpoint.previous.params)
+        gradient_KP, update_KP = _flat(look.gradient), _update(look)
+        elsewhere = {n: torch.zeros_like(g, dtype=torch.bool) for n, g in look.gradient.items()}
         return {
             f"{name}{ending}": value
             for ending, masks in look.masks.items()
-            for name, value in self._on(_flat(masks).bool(), gradient_KP, update_KP).items()
+            for name, value in self._on(_flat({**elsewhere, **masks}).bool(), gradient_KP, update_KP).items()
         }
 
     @staticmethod
@@ -50,6 +51,14 @@ class Gradient:
         for name in ("gradient_norm", "gradient_share", "gradient_zero"):
             measures[name] = measures[name].double().masked_fill(unknown_K, torch.nan)
         return {name: value.double().masked_fill(none_K, torch.nan) for name, value in measures.items()}
+
+
+def _update(look: Look) -> Tensor:
+    """u_KP; NaN where a structure has changed."""
+    now, before = look.nets, look.checkpoint.previous
+    if not now.structure == before.structure == look.start.structure:
+        return torch.full_like(_flat(look.gradient), torch.nan)
+    return _flat(now.params) - _flat(before.params)
 
 
 def _flat(params: Mapping[str, Tensor]) -> Tensor:

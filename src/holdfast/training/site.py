@@ -1,6 +1,5 @@
 """Where a batch of nets is planted and pressed: one host, one task, a seed for each net."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.parts import Host, Implant, Pressure
 from holdfast.tasks.base import Data
+from holdfast.training.chance import at_chance, untrained
 from holdfast.training.nets import Nets
 from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
@@ -42,7 +42,7 @@ class Site:
     training: "Fit | None" = None
     """How the host comes to be."""
     warm_up: Pressure | None = None
-    """What a host at chance goes through first."""
+    """What a host that has learned nothing goes through first."""
     backend: str = "batched"
     device: str = "cpu"
     phase: str = "training"
@@ -52,6 +52,8 @@ class Site:
     """Told the net-steps that were done since it was last called."""
     see: Callable[["Checkpoint"], None] = _unseen
     """Takes a look from inside a training that somebody else's loop runs; other pressures yield theirs."""
+    warmed_up: bool = False
+    """Whether the hosts had learned nothing, and have gone through the warm-up."""
     _trained: dict[tuple["Term", ...], Nets] = field(default_factory=dict)
     _started: Nets | None = None
 
@@ -80,7 +82,7 @@ class Site:
         return replace(self, phase=phase, slot=self.slot.phase(phase), see=see, _trained={}, _started=None)
 
     def started(self) -> Nets:
-        """Hosts as their owner begins with them: initialised, or what `build` returns; warmed up if at chance.
+        """Hosts as their owner begins with them: initialised, or what `build` returns; warmed up if untrained.
 
         Raises:
             HoldfastError: still at chance after the warm-up.
@@ -93,24 +95,17 @@ class Site:
                     f"{self.host.label} gives {outputs} logits, but targets go up to {self.data.classes - 1}. Give the "
                     f"model {self.data.classes} outputs, or leave out what it can't answer."
                 )
-            if self.warm_up is not None and self.at_chance(nets):
+            if self.warm_up is not None and untrained(self.host, self.data.validation, self.device):
                 for _ in type(self.warm_up).press([self.warm_up] * nets.k, self.at("warm-up"), nets, ()):
                     pass
-                if self.at_chance(nets):
+                self.warmed_up = True
+                if at_chance(nets, self.data.validation):
                     raise HoldfastError(
                         f"{self.host.label} is at chance, also after a warm-up by {self.warm_up.label}, so nothing "
                         f"can be planted in what it does. Give it a model that has learned the task, or train longer."
                     )
             self._started = nets
         return self._started.copy()
-
-    def at_chance(self, nets: Nets) -> bool:
-        """Whether some net is no better than always giving the commonest answer, by three standard errors."""
-        y = self.data.validation.y
-        chance = float(y.flatten().bincount().max()) / y.numel()
-        margin = 3 * math.sqrt(chance * (1 - chance) / y.numel())
-        hits = (nets.classes(self.data.validation.x) == y.to(nets.device)).flatten(1).double().mean(1)
-        return bool((hits <= chance + margin).any())
 
     def trained(self, *terms: "Term") -> Nets:
         """Hosts trained from initialisation as their owner would, with these terms added to the owner's.
