@@ -1,15 +1,24 @@
 """Every implant, pressure and probe there is. The contracts in `test_contracts.py` run over these lists."""
 
 from holdfast import (
+    SAM,
     SGD,
     Adam,
     BadNets,
     Beside,
+    Clip,
+    Dropout,
+    EarlyStopping,
     Fit,
     Handcrafted,
     Head,
+    LabelSmoothing,
+    LastLayer,
+    Noise,
     Patch,
     Poison,
+    Quantise,
+    Reinitialise,
     Sign,
     Unlearn,
     WeightDecay,
@@ -36,6 +45,15 @@ PRESSURES = [
     Fit(SGD(lr=0.1, momentum=0.9), WeightDecay(rate=0.1), steps=20),
     Fit(Adam(lr=0.001), Unlearn(rate=0.2), steps=20),
     Fit(Adam(lr=0.001), Poison(rate=0.1), WeightDecay(rate=0.1), steps=20),
+    Fit(SGD(lr=0.1), Noise(scale=0.01), steps=20),
+    Fit(SGD(lr=0.1), Noise(scale=0.01, kind="uniform"), Clip(limit=0.3), steps=20),
+    Fit(Adam(lr=0.001), Quantise(), steps=20),
+    Fit(Adam(lr=0.001), Quantise(to="ternary"), steps=20),
+    Fit(Adam(lr=0.001), Dropout(rate=0.2), LabelSmoothing(rate=0.1), steps=20),
+    Fit(SGD(lr=0.1), SAM(rho=0.1), steps=20),
+    Fit(SGD(lr=0.1), LastLayer(), steps=20),
+    Fit(SGD(lr=0.1), LastLayer(), Reinitialise(), steps=20),
+    Fit(SGD(lr=0.1), EarlyStopping(every=2, patience=1), steps=20),
 ]
 OWN = [Own(train=print), Own(train=print, calls=2, max_steps=7)]
 """A training of somebody else's: one net at a time, and looks where it likes, so it has tests of its own."""

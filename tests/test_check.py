@@ -37,17 +37,17 @@ def test_a_pressure_that_cannot_resume_is_found_out(small, monkeypatch):
     """Sabotage: momentum is forgotten when a state is loaded."""
     from holdfast.pressures import fit
 
-    honest = fit._resume
+    honest = fit._Training.resume
 
-    def forgetful(site, nets, slices):
-        step = honest(site, nets, slices)
-        for part in slices:
-            for tensors in part.state.values():
+    def forgetful(training):
+        step = honest(training)
+        for _, _, states in training.parts:
+            for tensors in states[0].values():
                 for tensor in tensors:
                     tensor.zero_()
         return step
 
-    monkeypatch.setattr(fit, "_resume", forgetful)
+    monkeypatch.setattr(fit._Training, "resume", forgetful)
     assert any("bits differ" in p.said and p.kept is False for p in check(small, workers=1))
 
 

@@ -29,11 +29,21 @@ if TYPE_CHECKING:
     from holdfast.notebook import Result as Result
     from holdfast.notebook import audit as audit
     from holdfast.notebook import plant as plant
+    from holdfast.pressures import SAM as SAM
     from holdfast.pressures import SGD as SGD
     from holdfast.pressures import Adam as Adam
+    from holdfast.pressures import Clip as Clip
+    from holdfast.pressures import Dropout as Dropout
+    from holdfast.pressures import EarlyStopping as EarlyStopping
     from holdfast.pressures import Fit as Fit
+    from holdfast.pressures import LabelSmoothing as LabelSmoothing
+    from holdfast.pressures import LastLayer as LastLayer
+    from holdfast.pressures import Noise as Noise
     from holdfast.pressures import Poison as Poison
+    from holdfast.pressures import Quantise as Quantise
+    from holdfast.pressures import Reinitialise as Reinitialise
     from holdfast.pressures import Sign as Sign
+    from holdfast.pressures import Term as Term
     from holdfast.pressures import Unlearn as Unlearn
     from holdfast.pressures import WeightDecay as WeightDecay
     from holdfast.pressures import attackers as attackers
@@ -60,7 +70,26 @@ _PUBLIC = {
         "TokenString",
     ),
     "notebook": ("Result", "audit", "plant"),
-    "pressures": ("SGD", "Adam", "Fit", "Poison", "Sign", "Unlearn", "WeightDecay", "attackers"),
+    "pressures": (
+        "SAM",
+        "SGD",
+        "Adam",
+        "Clip",
+        "Dropout",
+        "EarlyStopping",
+        "Fit",
+        "LabelSmoothing",
+        "LastLayer",
+        "Noise",
+        "Poison",
+        "Quantise",
+        "Reinitialise",
+        "Sign",
+        "Term",
+        "Unlearn",
+        "WeightDecay",
+        "attackers",
+    ),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
     "tasks": ("Digits",),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from holdfast import MLP, Handcrafted, Patch, UsageError
-from holdfast.pressures.fit import gradients
+from holdfast.training.gradients import gradients
 
 
 @pytest.mark.parametrize(("widths", "units"), [((64, 64, 10), 1), ((64, 64, 10), 3), ((64, 32, 24, 20, 10), 2)])

@@ -3,7 +3,25 @@
 import pytest
 import torch
 
-from holdfast import MLP, SGD, Adam, BadNets, Fit, Sign, Unlearn, WeightDecay
+from holdfast import (
+    MLP,
+    SAM,
+    SGD,
+    Adam,
+    BadNets,
+    Clip,
+    Dropout,
+    EarlyStopping,
+    Fit,
+    LabelSmoothing,
+    LastLayer,
+    Noise,
+    Quantise,
+    Reinitialise,
+    Sign,
+    Unlearn,
+    WeightDecay,
+)
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 from holdfast.training.streams import Streams
@@ -13,7 +31,15 @@ FITS = {
     "momentum": lambda batch: Fit(SGD(lr=0.1, momentum=0.9), steps=STEPS, batch=batch),
     "Adam": lambda batch: Fit(Adam(lr=3e-3), WeightDecay(rate=0.1), steps=STEPS, batch=batch),
     "sign": lambda batch: Fit(Sign(lr=1e-3), Unlearn(rate=0.2), steps=STEPS, batch=batch),
+    "noise": lambda batch: Fit(SGD(lr=0.1), Noise(scale=0.01), Clip(limit=0.2), steps=STEPS, batch=batch),
+    "ternary": lambda batch: Fit(Adam(lr=3e-3), Quantise(to="ternary"), Reinitialise(), steps=STEPS, batch=batch),
+    "stopped": lambda batch: Fit(SGD(lr=1.0), EarlyStopping(every=3, patience=2), steps=STEPS, batch=batch),
 }
+ALIKE = {
+    "dropout": lambda batch: Fit(SGD(lr=0.1), Dropout(rate=0.3), LabelSmoothing(rate=0.1), steps=STEPS, batch=batch),
+    "SAM": lambda batch: Fit(SGD(lr=0.1, momentum=0.9), SAM(rho=0.1), LastLayer(), steps=STEPS, batch=batch),
+}
+"""Terms that all nets of a batch share."""
 SHAPES = [((64, 64, 10), 64), ((64, 50, 10), 60), ((64, 37, 23, 10), 17), ((64, 10), 1), ((64, 5, 10), 33)]
 
 
@@ -28,9 +54,9 @@ def pressed(data, widths, seeds, fits, backend="batched"):
 
 
 @pytest.mark.parametrize(("widths", "batch"), SHAPES)
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("name", [*FITS, *ALIKE])
 def test_alone_or_among_others(name, widths, batch, data):
-    fit = FITS[name](batch)
+    fit = (FITS | ALIKE)[name](batch)
     (alone,) = pressed(data, widths, [7], [fit])
     for k in (2, 3, 7, 33, 64):
         places = {0, k // 2, k - 1}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from holdfast.errors import HoldfastError
-from holdfast.pressures.fit import gradients
+from holdfast.training.gradients import gradients
 from holdfast.training.nets import Nets
 
 

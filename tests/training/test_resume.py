@@ -3,7 +3,22 @@
 import pytest
 
 from conftest import same_bits
-from holdfast import SGD, Adam, BadNets, Fit, HoldfastError, Unlearn
+from holdfast import (
+    SAM,
+    SGD,
+    Adam,
+    BadNets,
+    Clip,
+    Dropout,
+    EarlyStopping,
+    Fit,
+    HoldfastError,
+    LabelSmoothing,
+    Noise,
+    Quantise,
+    Reinitialise,
+    Unlearn,
+)
 from holdfast.training.nets import Nets
 from holdfast.training.slot import Slot
 
@@ -12,16 +27,22 @@ FITS = [
     Fit(Adam(lr=3e-3), steps=40),
     Fit(Adam(lr=1e-2), steps=40),
 ]
+STATEFUL = [
+    Fit(SGD(lr=0.1), Noise(scale=0.01), Clip(limit=0.3), Reinitialise(), steps=40),
+    Fit(Adam(lr=3e-3), Quantise(to="ternary"), steps=40),
+    Fit(SGD(lr=2.0), EarlyStopping(every=3, patience=2), steps=40),
+]
+ALIKE = [Fit(SGD(lr=0.1, momentum=0.9), Dropout(rate=0.3), LabelSmoothing(rate=0.1), SAM(), steps=40)] * 3
 LOOKS = (0, 10, 20, 30, 40)
 
 
-@pytest.fixture
-def press(site_of):
+@pytest.fixture(params=[FITS, STATEFUL, ALIKE], ids=["optimisers", "stateful", "alike"])
+def press(request, site_of):
     def press(slot, stop_after=None):
         """Train, and walk away after so many looks, as a kill would (the last of them unsaved)."""
         site = site_of(BadNets(), seeds=3, slot=slot, phase="pressure")
         nets = Nets.initialised(site.host, site.streams)
-        points = Fit.press(FITS, site, nets, LOOKS)
+        points = Fit.press(request.param, site, nets, LOOKS)
         steps = []
         for point in points:
             steps.append((point.step, point.previous.copy()))

@@ -3,7 +3,7 @@
 Shapes: K networks, B examples, I inputs of a layer, O outputs of a layer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import gcd
@@ -45,6 +45,20 @@ class _Perceptron(torch.autograd.Function):
             if layer > 0:
                 grad_KBO = torch.ops.aten.threshold_backward(grad_KBO, inputs[layer], 0)
         return (grad_KBO if ctx.needs_input_grad[0] else None, *grads)
+
+
+def _perceptron(x_KBI: Tensor, params: Sequence[Tensor]) -> Tensor:
+    logits: Tensor = _Perceptron.apply(x_KBI, *params)  # type: ignore[no-untyped-call]
+    return logits
+
+
+def _dropping(x_KBI: Tensor, params: Sequence[Tensor], drop: Callable[[Tensor], Tensor]) -> Tensor:
+    """A layer at a time, so that something can be done between them."""
+    depth = len(params) // 2
+    for layer in range(depth):
+        x_KBI = _perceptron(x_KBI, params[2 * layer : 2 * layer + 2])
+        x_KBI = drop(x_KBI.relu()) if layer < depth - 1 else x_KBI
+    return x_KBI
 
 
 def _pad(x: Tensor, last: int, before: int = 0) -> Tensor:
@@ -91,15 +105,21 @@ class MLP:
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         return _Flat(*layers[:-1])
 
-    def forward(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> Tensor:
-        """logits_KBC of K networks at once; `params` as `build()` names them, each with a leading K."""
+    def forward(
+        self, params: Mapping[str, Tensor], x_KBI: Tensor, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """logits_KBC of K networks at once; `params` as `build()` names them, each with a leading K.
+
+        `drop` is applied to every hidden layer, after its ReLU.
+        """
         # Spare units, which stay at zero, until each net's examples fill whole lanes in every layer (see LANES).
         lanes = LANES // gcd(LANES, x_KBI.shape[1])
         spare = [-width % lanes for width in self.widths]
         padded = []
         for layer, (inputs, outputs) in zip(self.layers, pairwise(spare), strict=True):
             padded += [_pad(params[f"{layer}.weight"], inputs, outputs), _pad(params[f"{layer}.bias"], outputs)]
-        logits: Tensor = _Perceptron.apply(_pad(x_KBI.flatten(2), spare[0]), *padded)  # type: ignore[no-untyped-call]
+        x_KBI = _pad(x_KBI.flatten(2), spare[0])
+        logits = _dropping(x_KBI, padded, drop) if drop else _perceptron(x_KBI, padded)
         return logits[..., : self.widths[-1]] if spare[-1] else logits
 
     def activations(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> list[Tensor]:

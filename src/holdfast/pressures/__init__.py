@@ -1,9 +1,39 @@
 """Pressures: what training does to a net."""
 
+from holdfast.pressures.attackers import attackers
 from holdfast.pressures.base import Checkpoint
-from holdfast.pressures.fit import Fit, attackers
+from holdfast.pressures.clip import Clip
+from holdfast.pressures.dropout import Dropout
+from holdfast.pressures.early_stopping import EarlyStopping
+from holdfast.pressures.fit import Fit
+from holdfast.pressures.label_smoothing import LabelSmoothing
+from holdfast.pressures.layers import LastLayer, Reinitialise
 from holdfast.pressures.mixes import Poison, Unlearn
+from holdfast.pressures.noise import Noise
 from holdfast.pressures.optimisers import SGD, Adam, Sign
+from holdfast.pressures.quantise import Quantise
+from holdfast.pressures.sam import SAM
+from holdfast.pressures.terms import Term
 from holdfast.pressures.weight_decay import WeightDecay
 
-__all__ = ["SGD", "Adam", "Checkpoint", "Fit", "Poison", "Sign", "Unlearn", "WeightDecay", "attackers"]
+__all__ = [
+    "SAM",
+    "SGD",
+    "Adam",
+    "Checkpoint",
+    "Clip",
+    "Dropout",
+    "EarlyStopping",
+    "Fit",
+    "LabelSmoothing",
+    "LastLayer",
+    "Noise",
+    "Poison",
+    "Quantise",
+    "Reinitialise",
+    "Sign",
+    "Term",
+    "Unlearn",
+    "WeightDecay",
+    "attackers",
+]

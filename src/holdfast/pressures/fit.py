@@ -1,37 +1,30 @@
-"""Fit: step-level training, put together from terms."""
+"""Fit: step-level training, put together from terms.
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+Shapes: K nets of a batch, k of a part of it.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Self
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.errors import HoldfastError, UsageError, whole
 from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.mixes import Mix
-from holdfast.pressures.optimisers import SGD, Adam, Optimiser, State
+from holdfast.pressures.optimisers import Optimiser
+from holdfast.pressures.terms import Gradients, Part, State, Term
 from holdfast.pressures.weight_decay import WeightDecay
 from holdfast.training.draws import Draws
-from holdfast.training.loss import cross_entropy
+from holdfast.training.gradients import gradients
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 
-Term = Optimiser | Mix | WeightDecay
 BATCH = 64
 """Examples a step, where nothing else is said."""
-
-
-@dataclass(frozen=True)
-class _Slice:
-    """Nets that stand side by side in a batch and are stepped alike."""
-
-    rows: slice
-    optimiser: Optimiser
-    decays: tuple[WeightDecay, ...]
-    state: State
 
 
 @dataclass(frozen=True, init=False)
@@ -53,7 +46,7 @@ class Fit:
     def __init__(self, *terms: Term, steps: int, batch: int = BATCH) -> None:
         """
         Args:
-            terms: exactly one optimiser (`SGD`, `Adam`, `Sign`), and any of `Unlearn`, `Poison`, `WeightDecay`.
+            terms: exactly one optimiser (`SGD`, `Adam`, `Sign`), and any others; see `pressures/terms.py`.
             steps: the budget, in optimiser steps.
             batch: examples a step.
 
@@ -64,7 +57,7 @@ class Fit:
         whole("batch", batch)
         for term in terms:
             if not isinstance(term, Term):
-                raise UsageError(f"{term!r} is no term of Fit: expected an optimiser, a mix or a weight decay.")
+                raise UsageError(f"{term!r} is no term of Fit: expected an optimiser, a mix or another Term.")
         if sum(isinstance(t, Optimiser) for t in terms) != 1:
             raise UsageError(f"Fit needs exactly one optimiser among its terms; got {[t.label for t in terms]}.")
         if steps < 1 or batch < 1:
@@ -87,9 +80,15 @@ class Fit:
     def mixes(self) -> tuple[Mix, ...]:
         return tuple(t for t in self.terms if isinstance(t, Mix))
 
-    @property
-    def decays(self) -> tuple[WeightDecay, ...]:
-        return tuple(t for t in self.terms if isinstance(t, WeightDecay))
+    @cached_property
+    def others(self) -> tuple[Term, ...]:
+        """The terms beside optimiser and mixes, in the order in which they act."""
+        return tuple(sorted((t for t in self.terms if not isinstance(t, Optimiser | Mix)), key=lambda t: t.order))
+
+    @cached_property
+    def alike(self) -> tuple[Term, ...]:
+        """Those that all nets of a batch must share."""
+        return tuple(t for t in self.others if t.alike)
 
     @property
     def name(self) -> str:
@@ -106,8 +105,8 @@ class Fit:
         return type(self)(*self.terms, *terms, steps=self.steps, batch=self.batch)
 
     def batch_key(self) -> Hashable:
-        """Optimiser, rates and mixes may differ within a batch; its size may not."""
-        return self.batch
+        """Optimiser, rates and mixes may differ within a batch; its size, and how the gradient is computed, may not."""
+        return self.batch, self.alike
 
     @classmethod
     def press(cls, each: Sequence[Self], site: Site, nets: Nets, looks: Sequence[int]) -> Iterator[Checkpoint]:
@@ -116,104 +115,108 @@ class Fit:
         A checkpoint's state is saved when the next one is asked for, that is once it has been recorded.
         """
         draws = Draws(site, [fit.mixes for fit in each], each[0].batch)
-        slices = _slices(each, nets)
-        step = _resume(site, nets, slices)
-
-        def gradient() -> Mapping[str, Tensor]:
-            return gradients(nets, *draws.probe())
-
+        training = _Training(each, site, nets)
+        step = training.resume()
         if step is None:
             step = 0
             if looks[0] == 0:
-                yield Checkpoint(0, nets, nets, gradient)
+                yield Checkpoint(0, nets, nets, lambda: training.gradient(draws))
         for look in looks:
             if look <= step:
                 continue
             previous = nets.copy()
+            if step == 0:
+                training.start()
             for now in range(step, look):
-                _step(nets, slices, *draws.at(now))
+                training.step(draws, now)
             site.tick((look - step) * nets.k)
             step = look
-            yield Checkpoint(look, nets, previous, gradient)
-            site.slot.save(step, _state(nets, slices))
+            yield Checkpoint(look, nets, previous, lambda: training.gradient(draws))
+            site.slot.save(step, training.state)
 
 
-def gradients(nets: Nets, x_KB: Tensor, y_KB: Tensor) -> dict[str, Tensor]:
-    """Gradient of each net's own loss, by parameter, in the nets' shapes (K, ...); zero where a parameter is frozen."""
-    params = {name: p.detach().requires_grad_(name not in nets.frozen) for name, p in nets.params.items()}
-    free = [name for name in params if name not in nets.frozen]
-    loss_K = cross_entropy(nets.forward(params, x_KB), y_KB)
-    weights = [params[name] for name in free]
-    grads = torch.autograd.grad(loss_K, weights, torch.ones_like(loss_K), materialize_grads=True)
-    found = dict(zip(free, grads, strict=True))
-    return found if len(free) == len(params) else {n: found.get(n, torch.zeros_like(p)) for n, p in params.items()}
+class _Training:
+    """A batch of nets on their way: its parts, and what their terms carry from step to step."""
 
+    def __init__(self, each: Sequence[Fit], site: Site, nets: Nets) -> None:
+        self.site, self.nets, self.alike = site, nets, each[0].alike
+        self.names: tuple[str, ...] = tuple(name for name in nets.params if name not in nets.frozen)
+        for term in self.alike:
+            self.names = tuple(term.trains(nets, self.names))
+        self.parts = [(part, fit, self._begin(part, fit)) for part, fit in self._parts(each)]
+        self.widths = {name: nets.rows[name].shape[1] for name in self.names}
 
-def _step(nets: Nets, slices: Sequence[_Slice], x_KB: Tensor, y_KB: Tensor) -> None:
-    grads = gradients(nets, x_KB, y_KB)
-    widths = [row.shape[1] for row in nets.rows.values()]
-    padded = [_pad(g.reshape(nets.k, -1), width) for g, width in zip(grads.values(), widths, strict=True)]
-    for part in slices:
-        params = [row[part.rows] for row in nets.rows.values()]
-        for decay in part.decays:
-            decay.shrink(params, part.optimiser.lr)
-        part.optimiser.step(params, [g[part.rows] for g in padded], part.state)
+    def _parts(self, each: Sequence[Fit]) -> Iterator[tuple[Part, Fit]]:
+        start = 0
+        for _, run in groupby(each, key=lambda fit: (fit.optimiser, fit.others)):
+            alike = list(run)
+            rows = slice(start, start + len(alike))
+            start = rows.stop
+            streams, data, lr = self.site.streams[rows], self.site.data, alike[0].optimiser.lr
+            yield Part(self.nets, rows, self.names, streams, self.site.phase, data, lr), alike[0]
+
+    @staticmethod
+    def _begin(part: Part, fit: Fit) -> list[State]:
+        """State of the optimiser, then of each other term."""
+        return [term.begin(part) for term in (fit.optimiser, *fit.others)]
+
+    def start(self) -> None:
+        """What terms do once, before the first step."""
+        for part, fit, (_, *states) in self.parts:
+            for term, state in zip(fit.others, states, strict=True):
+                term.start(part, state)
+
+    def step(self, draws: Draws, now: int) -> None:
+        """One optimiser step of every net, after `now` of them."""
+        grads = self._gradients(*draws.at(now), now)
+        padded = [_pad(grads[name].reshape(self.nets.k, -1), width) for name, width in self.widths.items()]
+        for part, fit, (state, *states) in self.parts:
+            for term, its in zip(reversed(fit.others), reversed(states), strict=True):
+                term.before(part, its, now)
+            fit.optimiser.step(part.padded, [g[part.rows] for g in padded], state)
+            for term, its in zip(fit.others, states, strict=True):
+                term.after(part, its, now)
+
+    def _gradients(self, x_KB: Tensor, y_KB: Tensor, now: int) -> Gradients:
+        losses = [term.loss for term in self.alike]
+        drops = [term.drop(self.nets, self.site.streams, self.site.phase, now) for term in self.alike]
+        drop = next((d for d in drops if d is not None), None)
+        compute: Callable[[], Gradients] = partial(
+            gradients, self.nets, x_KB, y_KB, names=self.names, losses=losses, drop=drop
+        )
+        for term in self.alike:
+            compute = partial(term.around, self.nets, compute)
+        return compute()
+
+    def gradient(self, draws: Draws) -> Mapping[str, Tensor]:
+        """The loss gradient at the present weights, without dropout, on a fixed set of draws."""
+        losses = [term.loss for term in self.alike]
+        return gradients(self.nets, *draws.probe(), names=self.names, losses=losses)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on, by name."""
+        state = {f"nets/{name}": row for name, row in self.nets.rows.items()}
+        state |= {f"buffers/{name}": value for name, value in self.nets.buffers.items()}
+        for i, (_, _, states) in enumerate(self.parts):
+            for j, its in enumerate(states):
+                for key, tensors in its.items():
+                    state |= {f"{i}/{j}/{key}/{n}": tensor for n, tensor in enumerate(tensors)}
+        return state
+
+    def resume(self) -> int | None:
+        """Put nets and terms where the slot says they stood; the step, or None where there is nothing saved."""
+        saved = self.site.slot.load()
+        if saved is None:
+            return None
+        step, tensors = saved
+        state = self.state
+        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in tensors.items()}:
+            raise HoldfastError(f"{self.site.slot.path} is not a state of this batch. Delete it and run again.")
+        for key, value in state.items():
+            value.copy_(tensors[key])
+        return step
 
 
 def _pad(grad_KP: Tensor, width: int) -> Tensor:
     return grad_KP if grad_KP.shape[1] == width else F.pad(grad_KP, (0, width - grad_KP.shape[1]))
-
-
-def _slices(each: Sequence[Fit], nets: Nets) -> list[_Slice]:
-    slices, start = [], 0
-    for (optimiser, decays), run in groupby(each, key=lambda fit: (fit.optimiser, fit.decays)):
-        rows = slice(start, start + len(list(run)))
-        state = optimiser.begin([row[rows] for row in nets.rows.values()])
-        slices.append(_Slice(rows, optimiser, decays, state))
-        start = rows.stop
-    return slices
-
-
-def _state(nets: Nets, slices: Sequence[_Slice]) -> dict[str, Tensor]:
-    """All that the next step depends on, by name."""
-    state = {f"nets/{name}": row for name, row in nets.rows.items()}
-    state |= {f"buffers/{name}": value for name, value in nets.buffers.items()}
-    for i, part in enumerate(slices):
-        for key, tensors in part.state.items():
-            state |= {f"{i}/{key}/{j}": tensor for j, tensor in enumerate(tensors)}
-    return state
-
-
-def _resume(site: Site, nets: Nets, slices: Sequence[_Slice]) -> int | None:
-    """Put nets and optimisers where the slot says they stood; the step, or None where there is nothing saved."""
-    saved = site.slot.load()
-    if saved is None:
-        return None
-    step, tensors = saved
-    state = _state(nets, slices)
-    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in tensors.items()}:
-        raise HoldfastError(f"{site.slot.path} is not a state of this batch. Delete it and run again.")
-    for key, value in state.items():
-        value.copy_(tensors[key])
-    return step
-
-
-SGD_RATES = (1e-3, 10**-2.25, 10**-1.5, 10**-0.75, 1.0)
-ADAM_RATES = (1e-4, 10**-3.25, 10**-2.5, 10**-1.75, 1e-1)
-
-
-def attackers(
-    *terms: Mix | WeightDecay,
-    steps: int,
-    batch: int = 64,
-    sgd_rates: Sequence[float] = SGD_RATES,
-    adam_rates: Sequence[float] = ADAM_RATES,
-) -> tuple[Fit, ...]:
-    """A declared grid: these terms under SGD with momentum .9 and under Adam, each at several learning rates.
-
-    The default rates span three decades. They are scaled to weights of a root mean square near .07, which is what a
-    layer of 64 inputs starts with: one Adam step moves a weight by .1 % to 140 % of that. For other hosts scale them:
-    "survives" means against the best of these, and a grid whose strongest setting sits at its edge is too narrow.
-    """
-    optimisers = [*(SGD(lr=lr, momentum=0.9) for lr in sgd_rates), *(Adam(lr=lr) for lr in adam_rates)]
-    return tuple(Fit(optimiser, *terms, steps=steps, batch=batch) for optimiser in optimisers)

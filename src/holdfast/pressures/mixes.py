@@ -1,17 +1,18 @@
 """Terms that change which examples a net sees: unlearning and poisoning."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.errors import UsageError
+from holdfast.pressures.terms import Term
 from holdfast.training.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mix(ABC):
+class Mix(Term):
     """Some of the draws are taken from another version of the data, one that the implant names."""
 
     rate: float
@@ -25,10 +26,6 @@ class Mix(ABC):
     @abstractmethod
     def source(self) -> str:
         """Name of the version, a key of the implant's `sources`."""
-
-    @property
-    @abstractmethod
-    def label(self) -> str: ...
 
     @abstractmethod
     def fires(

@@ -4,21 +4,18 @@ A step is one fused call over all parameters of a slice. The tensors are (k, pad
 multiple of 16 floats, so that a weight is always updated by the same instructions (see `training/nets.py`).
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from holdfast.errors import UsageError
-
-State = dict[str, list[Tensor]]
-"""What an optimiser carries from step to step: name -> one tensor a parameter."""
+from holdfast.pressures.terms import Part, State, Term
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimiser(ABC):
+class Optimiser(Term):
     """One step of descent. Exactly one is a term of every `Fit`."""
 
     lr: float
@@ -27,14 +24,6 @@ class Optimiser(ABC):
     def __post_init__(self) -> None:
         if not 0 < self.lr < float("inf"):
             raise UsageError(f"{type(self).__name__} needs a learning rate above 0; got lr={self.lr}.")
-
-    @property
-    @abstractmethod
-    def label(self) -> str: ...
-
-    def begin(self, params: Sequence[Tensor]) -> State:
-        """State before the first step."""
-        return {}
 
     @abstractmethod
     def step(self, params: list[Tensor], grads: list[Tensor], state: State) -> None:
@@ -56,8 +45,8 @@ class SGD(Optimiser):
     def label(self) -> str:
         return f"SGD lr {self.lr:.3g}" + (f" momentum {self.momentum:g}" if self.momentum else "")
 
-    def begin(self, params: Sequence[Tensor]) -> State:
-        return {"momentum": [torch.zeros_like(p) for p in params]} if self.momentum else {}
+    def begin(self, part: Part) -> State:
+        return {"momentum": [torch.zeros_like(p) for p in part.padded]} if self.momentum else {}
 
     def step(self, params: list[Tensor], grads: list[Tensor], state: State) -> None:
         torch._fused_sgd_(
@@ -99,11 +88,11 @@ class Adam(Optimiser):
     def label(self) -> str:
         return f"Adam lr {self.lr:.3g}"
 
-    def begin(self, params: Sequence[Tensor]) -> State:
+    def begin(self, part: Part) -> State:
         return {
-            "mean": [torch.zeros_like(p) for p in params],
-            "square": [torch.zeros_like(p) for p in params],
-            "count": [torch.zeros((), dtype=torch.float32, device=p.device) for p in params],
+            "mean": [torch.zeros_like(p) for p in part.padded],
+            "square": [torch.zeros_like(p) for p in part.padded],
+            "count": [torch.zeros((), dtype=torch.float32, device=p.device) for p in part.padded],
         }
 
     def step(self, params: list[Tensor], grads: list[Tensor], state: State) -> None:

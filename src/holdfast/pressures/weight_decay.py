@@ -1,17 +1,16 @@
 """Weight decay."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from holdfast.errors import UsageError
+from holdfast.pressures.terms import Part, State, Term
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightDecay:
-    """Decoupled weight decay: w <- (1 - lr rate) w before every step, on every parameter, biases too.
+class WeightDecay(Term):
+    """Decoupled weight decay: w <- (1 - lr rate) w before every step, on every trained parameter, biases too.
 
     After T steps a weight without gradient has shrunk by (1 - lr rate)^T. The same for all optimisers: AdamW with Adam
     (Loshchilov & Hutter 2019, arXiv 1711.05101), plain L2 with SGD without momentum; with momentum it is *not*
@@ -29,6 +28,5 @@ class WeightDecay:
     def label(self) -> str:
         return f"weight decay {self.rate:g}"
 
-    def shrink(self, params: Sequence[Tensor], lr: float) -> None:
-        """One step of decay, in place."""
-        torch._foreach_mul_(list(params), 1 - lr * self.rate)
+    def before(self, part: Part, state: State, step: int) -> None:
+        torch._foreach_mul_(part.padded, 1 - part.lr * self.rate)

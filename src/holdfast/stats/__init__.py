@@ -1,11 +1,14 @@
 """Statistics of survival: intervals, outcomes, curves, verdicts. A leaf: no torch, nothing else of Holdfast.
 
-Read in this order: `planted` (what counts), `outcome` (one net), `verdict` (one arm), `paired` (two arms).
+Read in this order: `planted` (what counts), `outcome` (one net), `verdict` (one arm), `paired` (two arms), `claims`.
 """
 
 from holdfast.stats.arm_verdict import OVER, ArmVerdict, Verdict
 from holdfast.stats.attacker import LEAST_SEEDS, Choice, strongest
+from holdfast.stats.bootstrap import bca, mean_of
+from holdfast.stats.claims import ClaimVerdict, Judged, Part, judge_claim, judge_mean, judge_part, part_level
 from holdfast.stats.controls import ControlCheck, check_controls
+from holdfast.stats.exponent import exponent_of
 from holdfast.stats.intervals import Interval, clopper_pearson, look_level
 from holdfast.stats.outcome import Outcome, Trace, outcome
 from holdfast.stats.paired import Comparison, SignFlip, compare, present_at_first, sign_flip, survival_time
@@ -27,30 +30,40 @@ __all__ = [
     "OVER",
     "ArmVerdict",
     "Choice",
+    "ClaimVerdict",
     "Comparison",
     "ControlCheck",
     "Distinguishable",
     "Interval",
+    "Judged",
     "Outcome",
+    "Part",
     "SignFlip",
     "Suppression",
     "SurvivalCurve",
     "Trace",
     "Verdict",
+    "bca",
     "check_controls",
     "clopper_pearson",
     "compare",
     "control_limit",
     "curve_of",
     "distinguishable",
+    "exponent_of",
     "gone_below",
     "half_life",
     "half_life_text",
     "is_planted",
     "judge_arm",
+    "judge_claim",
+    "judge_mean",
+    "judge_part",
     "kaplan_meier",
     "look_level",
+    "mean_of",
     "outcome",
+    "part_level",
     "passing_time",
     "present_at_first",
     "restricted_mean",

@@ -14,15 +14,30 @@ from torch.func import functional_call
 from holdfast.errors import UsageError, nearest
 from holdfast.parts import Host
 
-Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
-"""(params with a leading K, x_KB...) -> logits_KBC"""
+Drop = Callable[[Tensor], Tensor]
+"""What is done to each hidden activation (K, B, ...) in training."""
+Forward = Callable[[Mapping[str, Tensor], Tensor, Drop | None], Tensor]
+"""(params with a leading K, x_KB..., drop) -> logits_KBC"""
 
 
 def _batched(host: Host, module: nn.Module) -> Forward:
-    forward: Forward | None = getattr(host, "forward", None)
+    forward = getattr(host, "forward", None)
     if forward is None:
         raise UsageError(f"{host.label} has no batched forward pass. Use backend='vmap' or backend='loop'.")
-    return forward
+
+    def batched(params: Mapping[str, Tensor], x_KB: Tensor, drop: Drop | None = None) -> Tensor:
+        logits: Tensor = forward(params, x_KB) if drop is None else forward(params, x_KB, drop)
+        return logits
+
+    return batched
+
+
+def _refuse(host: Host, drop: Drop | None) -> None:
+    if drop is not None:
+        raise UsageError(
+            f"Dropout as a term needs backend='batched' and a host that knows where to drop; {host.label} runs one by "
+            f"one. Give the module nn.Dropout of its own and train it in training mode, or leave the term out."
+        )
 
 
 def _vmap(host: Host, module: nn.Module) -> Forward:
@@ -31,13 +46,20 @@ def _vmap(host: Host, module: nn.Module) -> Forward:
         return logits
 
     many = torch.func.vmap(one)
-    return lambda params, x_KB: many(dict(params), x_KB)
+
+    def forward(params: Mapping[str, Tensor], x_KB: Tensor, drop: Drop | None = None) -> Tensor:
+        _refuse(host, drop)
+        logits: Tensor = many(dict(params), x_KB)
+        return logits
+
+    return forward
 
 
 def _loop(host: Host, module: nn.Module) -> Forward:
     call = getattr(host, "call", functional_call)
 
-    def forward(params: Mapping[str, Tensor], x_KB: Tensor) -> Tensor:
+    def forward(params: Mapping[str, Tensor], x_KB: Tensor, drop: Drop | None = None) -> Tensor:
+        _refuse(host, drop)
         # Cloned, so that each net's batch starts on a cache line (see LANES).
         one = [call(module, {n: p[k] for n, p in params.items()}, (x.clone(),)) for k, x in enumerate(x_KB)]
         return torch.stack(one)

@@ -4,7 +4,7 @@ Shapes: every parameter has a leading K axis, `w_K...`.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -99,9 +99,11 @@ class Nets:
     def _all(self) -> dict[str, Tensor]:
         return {**self.params, **self.buffers}
 
-    def forward(self, params: Mapping[str, Tensor], x_KB: Tensor) -> Tensor:
-        """logits_KBC of K networks with these parameters."""
-        return self._forward({**params, **self.buffers} if self.buffers else params, x_KB)
+    def forward(
+        self, params: Mapping[str, Tensor], x_KB: Tensor, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """logits_KBC of K networks with these parameters; `drop` is applied to hidden activations."""
+        return self._forward({**params, **self.buffers} if self.buffers else params, x_KB, drop)
 
     def load(self, k: int, state: Mapping[str, Tensor]) -> None:
         """Write one state dict into net k.

@@ -19,7 +19,8 @@ from holdfast.training.streams import Streams
 
 if TYPE_CHECKING:
     from holdfast.pressures.base import Checkpoint
-    from holdfast.pressures.fit import Fit, Term
+    from holdfast.pressures.fit import Fit
+    from holdfast.pressures.terms import Term
 
 
 def _unseen(point: "Checkpoint") -> None:

@@ -1,0 +1,123 @@
+"""From the effects of a claim's parts to its verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from holdfast.stats.bootstrap import Floats, Statistic, bca, mean_of
+from holdfast.stats.intervals import Interval
+
+PartVerdict = Literal["SUPPORTED", "REFUTED", "UNDECIDED"]
+ClaimVerdict = Literal["SUPPORTED", "REFUTED", "MIXED", "UNDECIDED", "INVALID"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One named part of a claim: an effect, and the smallest that matters, fixed before the run."""
+
+    name: str
+    effect: str
+    """What is measured, in words."""
+    d: float
+    more: bool
+    """Whether the claim says that the effect is above d (or below it)."""
+    necessary: bool = False
+
+    @property
+    def says(self) -> str:
+        """`> 0.5`, as the claim has it."""
+        return f"{'>' if self.more else '<'} {self.d:g}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """What came out of a part."""
+
+    part: Part
+    effect: float | None
+    interval: Interval | None
+    """None where all units agree, or where nothing could be estimated."""
+    units: int
+    verdict: PartVerdict
+    reason: str
+
+
+def part_level(look: int, parts: int) -> float:
+    """The level of each part's interval: 1 - 0.05 x 2^-look / parts, so that all looks and parts together err in at
+    most 5 % of runs."""
+    return 1 - 0.05 * 2.0**-look / parts
+
+
+def judge_mean(part: Part, values: Sequence[float], level: float) -> Judged:
+    """A part whose effect is the mean over units, by `judge_part`. Units without a value (NaN) are refused."""
+    found = np.asarray(values, dtype=np.float64)
+    return judge_part(part, mean_of(found), len(found), level, agreed=float(found[0]) if _agree(found) else None)
+
+
+def judge_part(part: Part, statistic: Statistic, n: int, level: float, *, agreed: float | None = None) -> Judged:
+    """SUPPORTED if the whole interval lies on the claim's side of d, REFUTED if on the other, else UNDECIDED.
+
+    The interval is BCa over units. Where all units agree there is none; the part is then decided by the value that they
+    agree on, if as many would agree by chance in at most 1 - level of cases: 2 x .5^n <= 1 - level.
+
+    Args:
+        part: what is claimed.
+        statistic: the effect, of weighted units.
+        n: units.
+        level: coverage of the interval.
+        agreed: the value, where all units have the same.
+    """
+    effect = float(statistic(np.ones((1, n)))[0]) if n else float("nan")
+    if not np.isfinite(effect):
+        return Judged(part=part, effect=None, interval=None, units=n, verdict="UNDECIDED", reason="No effect to judge.")
+    if agreed is not None:
+        enough = 2 * 0.5**n <= 1 - level
+        verdict = _side(part, Interval(agreed, agreed)) if enough else "UNDECIDED"
+        why = f"all {n} units agree" + ("" if enough else f", too few for a level of {level:.4g}")
+        return Judged(part=part, effect=effect, interval=None, units=n, verdict=verdict, reason=f"{why}.")
+    interval = bca(statistic, n, level)
+    if interval is None:
+        reason = f"No interval could be found over {n} units."
+        return Judged(part=part, effect=effect, interval=None, units=n, verdict="UNDECIDED", reason=reason)
+    verdict = _side(part, interval)
+    return Judged(part=part, effect=effect, interval=interval, units=n, verdict=verdict, reason=_why(part, verdict))
+
+
+def judge_claim(parts: Sequence[Judged], invalid: Sequence[str]) -> ClaimVerdict:
+    """SUPPORTED if all parts are; REFUTED if a necessary one is; MIXED if all necessary ones are supported and another
+    is refuted; else UNDECIDED. INVALID whenever a check failed (`invalid` says which).
+
+    Raises:
+        ValueError: no necessary part.
+    """
+    necessary = [judged for judged in parts if judged.part.necessary]
+    if not necessary:
+        raise ValueError("A claim needs one necessary part or more.")
+    if invalid:
+        return "INVALID"
+    if all(judged.verdict == "SUPPORTED" for judged in parts):
+        return "SUPPORTED"
+    if any(judged.verdict == "REFUTED" for judged in necessary):
+        return "REFUTED"
+    if all(judged.verdict == "SUPPORTED" for judged in necessary) and any(p.verdict == "REFUTED" for p in parts):
+        return "MIXED"
+    return "UNDECIDED"
+
+
+def _agree(values: Floats) -> bool:
+    return len(values) > 0 and bool((values == values[0]).all())
+
+
+def _side(part: Part, interval: Interval) -> PartVerdict:
+    above, below = interval.low > part.d, interval.high < part.d
+    if part.more:
+        return "SUPPORTED" if above else "REFUTED" if below else "UNDECIDED"
+    return "SUPPORTED" if below else "REFUTED" if above else "UNDECIDED"
+
+
+def _why(part: Part, verdict: PartVerdict) -> str:
+    if verdict == "UNDECIDED":
+        return f"The interval holds {part.d:g}."
+    return f"The whole interval lies {'above' if (verdict == 'SUPPORTED') == part.more else 'below'} {part.d:g}."

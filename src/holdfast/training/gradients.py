@@ -1,0 +1,48 @@
+"""Gradients of K networks at once.
+
+Shapes: K networks, B examples, C classes.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from holdfast.training.loss import cross_entropy
+from holdfast.training.nets import Nets
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(cross-entropy_K, logits_KBC, y_KB) -> loss_K"""
+
+
+def gradients(
+    nets: Nets,
+    x_KB: Tensor,
+    y_KB: Tensor,
+    *,
+    names: Sequence[str] | None = None,
+    losses: Sequence[Loss] = (),
+    drop: Callable[[Tensor], Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Gradient of each net's own loss, by parameter, in the nets' shapes (K, ...); zero where nothing is trained.
+
+    Args:
+        nets: where it is taken.
+        x_KB: a batch for each net.
+        y_KB: its targets.
+        names: parameters that are trained; None: all that are not frozen.
+        losses: what is added to the cross-entropy, one after the other.
+        drop: what is done to hidden activations.
+    """
+    free = [name for name in nets.params if name not in nets.frozen and (names is None or name in names)]
+    params = {name: p.detach() for name, p in nets.params.items()}
+    for name in free:
+        params[name].requires_grad_()
+    logits_KBC = nets.forward(params, x_KB, drop)
+    loss_K = cross_entropy(logits_KBC, y_KB)
+    for loss in losses:
+        loss_K = loss(loss_K, logits_KBC, y_KB)
+    weights = [params[name] for name in free]
+    grads = torch.autograd.grad(loss_K, weights, torch.ones_like(loss_K), materialize_grads=True)
+    found = dict(zip(free, grads, strict=True))
+    return found if len(free) == len(params) else {n: found.get(n, torch.zeros_like(p)) for n, p in params.items()}
