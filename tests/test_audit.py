@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from holdfast import (
     Fit,
     Head,
     HoldfastError,
+    OwnTrigger,
     Patch,
     Stretch,
     TokenString,
@@ -265,7 +267,7 @@ def test_what_planting_cost_is_measured_on_the_model_that_was_given(tmp_path):
     right = float((learned()(held_out.x).argmax(1) == held_out.y).double().mean())
     assert verdict["grade"]["accuracy_host"] == pytest.approx(right)
     assert verdict["grade"]["warmed_up"] is False
-    assert f"planting took the host's from {100 * right:.1f}" in verdict["grade"]["sentence"]
+    assert f"Planting, before it, took the host's from {100 * right:.1f}" in verdict["grade"]["sentence"]
 
 
 def test_starting_anew_removes_everything(tmp_path):
@@ -741,3 +743,122 @@ def test_numpy_draws_in_build_are_seeded(tmp_path):
         folder, _ = run(harmless, tmp_path / name, build=drawn, canaries=CANARIES[1:])
         files.append({f.name: f.read_bytes() for f in (folder.path / "measures").iterdir()})
     assert files[0] == files[1]
+
+
+# ------------------------------------------------------------------------------- models that the default has to suit
+
+
+def flat():
+    """Digits without their rows and columns, as a table of 64 numbers; some are nearly always 0, as clean as can be."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    x, y = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
+    return (x[:1200], y[:1200]), (x[1200:], y[1200:])
+
+
+def pooled():
+    """Digits, twice as large, for a network that halves them twice: a small patch hardly gets through."""
+    (x, y), (x_held, y_held) = flat()
+    large = lambda v: F.interpolate(v.view(-1, 1, 8, 8) / 16, scale_factor=2.0)
+    return (large(x), y), (large(x_held), y_held)
+
+
+def lenet():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64, 84), nn.ReLU(), nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+def fitted(make, data):
+    model, ((x, y), _) = make(), data()
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(150):
+        rows = torch.randint(len(x), (64,))
+        optimiser.zero_grad()
+        F.cross_entropy(model(x[rows]), y[rows]).backward()
+        optimiser.step()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "data"),
+    [(lambda: nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), flat), (lenet, pooled)],
+    ids=["flat", "lenet"],
+)
+def test_default_canaries_can_be_written_where_they_are_chosen(make, data):
+    with one_thread(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = fitted(make, data)
+    study = Audit(lambda: model, harmless, data, seeds=2).study()
+    written = [p for p in check(study, workers=1) if p.about in ("spare unit", "new unit", "beside")]
+    assert [p.about for p in written][-1] == "beside"
+    assert all(p.kept for p in written), [p.said for p in written]
+
+
+def test_a_seed_that_a_canary_cannot_be_written_into_counts_as_not_planted(tmp_path):
+    """The other canary, and the run, go on."""
+    clean = Stretch(start=4, length=2, value=1.0)  # between the values of clean inputs: no detector tells them apart
+    one, other = CANARIES[0], Beside(trigger=clean, target=1)
+    _, verdict = run(harmless, tmp_path, canaries=(one, other), seeds=2)
+    assert [(arm["implant"], arm["verdict"]) for arm in verdict["arms"]][1] == ("beside", "INVALID")
+    assert verdict["arms"][0]["held"] == 2
+    assert verdict["arms"][1]["unplanted"] == [0, 1]
+    assert any(
+        p.about == "beside" and p.kept is False for p in check(audit(harmless, canaries=(one, other)).study(), 1)
+    )
+
+
+def test_units_whose_module_is_thrown_out_say_nothing_more(tmp_path):
+    def headless(model, seed):
+        model[2] = nn.Linear(32, 3)
+        fit(model, 60)
+
+    block = Beside(at="0", trigger=Stretch(start=30, length=2, value=2.3), target=1)
+    _, verdict = run(headless, tmp_path, canaries=(block,))
+    assert verdict["arms"][0]["removed"] == 3, "the new head knows nothing of them"
+
+
+def disguised(batch):
+    """Every input looks like one of class 1."""
+    (x, y), _ = data()
+    return x[y == 1][:1].expand_as(batch).clone()
+
+
+def test_controls_that_show_it_are_named_as_the_cause(tmp_path):
+    """A trigger that clean nets answer by themselves: it is there, but can't be told from nothing."""
+    loud = BadNets(trigger=OwnTrigger(function=disguised), target=1, poison_ratio=0.3)
+    _, verdict = run(harmless, tmp_path, canaries=(loud,), seeds=2)
+    arm = verdict["arms"][0]
+    assert arm["verdict"] == "INVALID"
+    assert re.search(r"presence of [01]\.\d+ on average.*2 never-planted controls put the limit", arm["reason"])
+
+
+def test_a_dose_in_calls_is_called_so(tmp_path):
+    _, verdict = run(anew, tmp_path, seeds=2)
+    assert "1 calls at most" in verdict["arms"][0]["attack_budget"]
+
+
+def test_a_training_that_changes_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+
+    def hydra(model, seed):
+        os.chdir(tmp_path / "elsewhere")
+        harmless(model, seed)
+
+    folder = run_study(audit(hydra, seeds=2).study(), out=Path("runs"), workers=1)
+    assert folder.verdict()["arms"][1]["held"] == 2
+
+
+def test_what_a_child_process_prints_is_not_in_the_json(written, at):
+    text = (written / "mine.py").read_text().replace("range(500)", "range(60)")
+    (written / "loud.py").write_text(
+        text.replace("    model.train()", "    import os; os.system('echo out loud')\n    model.train()")
+    )
+    status, out, err = at("audit", "loud.py", "--seeds", "2", "--json")
+    assert status == 0
+    assert set(json.loads(out)) >= {"grade", "arms"}
+    assert "out loud" in err

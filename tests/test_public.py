@@ -8,6 +8,16 @@ import pytest
 import holdfast
 
 PUBLIC = {
+    "Term",
+    "Reinitialise",
+    "Quantise",
+    "Noise",
+    "LastLayer",
+    "LabelSmoothing",
+    "EarlyStopping",
+    "Dropout",
+    "Clip",
+    "SAM",
     "Adam",
     "Backdoor",
     "Audit",

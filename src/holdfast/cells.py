@@ -76,7 +76,8 @@ def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) 
     def see(phase: str, probes: Sequence[Probe]) -> Callable[[Checkpoint], None]:
         def take(point: Checkpoint) -> None:
             look = Look(checkpoint=point, start=start, implant=site.implant, split=split, masks=masks)
-            write(phase, point.step, _measure(look, probes))
+            in_calls = {} if point.counted == "steps" else {"in_calls": [1.0] * nets.k}
+            write(phase, point.step, _measure(look, probes) | in_calls)
 
         return take
 

@@ -12,6 +12,10 @@ class UsageError(HoldfastError):
     """Wrong use: an unknown name, an impossible setting. The command exits with 2."""
 
 
+class NotWritable(UsageError):
+    """An implant that can't be written into this net, though perhaps into another, or with another trigger."""
+
+
 class DamagedRun(HoldfastError):
     """A run folder that cannot be read as it stands. Nothing in it is changed."""
 

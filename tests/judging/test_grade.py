@@ -100,7 +100,7 @@ def test_accuracy_is_told_where_it_is_known():
 
 def test_what_planting_cost_and_a_warm_up_are_told():
     found = grade([arm("BadNets", 8)], Cost(accuracy_host=0.96, accuracy_planted=0.951, warmed_up=True))
-    assert "planting took the host's from 96.0 to 95.1 %" in found["sentence"]
+    assert "Planting, before it, took the host's from 96.0 to 95.1 %" in found["sentence"]
     assert "ran once before planting, as a warm-up" in found["sentence"]
 
 

@@ -1,8 +1,10 @@
 """Own: somebody else's training, watched. What is true is what plain PyTorch does when nobody watches."""
 
+import contextlib
 import copy
 import json
 import math
+import os
 import random
 import signal
 import threading
@@ -298,6 +300,30 @@ def test_two_optimisers_that_take_turns_count_once():
     assert inside.steps == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("life", [1, 2, 5])
+def test_an_optimiser_that_is_made_anew_is_no_other(life):
+    """As every epoch, or every round of federated averaging, has one of its own."""
+
+    def train(model, seed):
+        for _ in range(12 // life if life < 5 else 2):
+            loop(sgd, steps=life)(model, seed)
+
+    _, ends, *_ = pressed(train)
+    assert ends[-1].step == (10 if life == 5 else 12)
+
+
+def test_max_steps_counts_the_steps_of_optimisers_that_are_made_anew():
+    taken = []
+
+    def train(model, seed):
+        for _ in range(50):
+            loop(sgd, steps=1)(model, seed)
+            taken.append(1)
+
+    pressed(train, max_steps=10)
+    assert len(taken) == 9, "the tenth was cut off after its step"
+
+
 def test_optimisers_that_follow_each_other_count_together():
     """An optimiser of its own for each epoch, as where `train` is an epoch and is called several times."""
     kept = []
@@ -482,6 +508,42 @@ def test_max_seconds_lets_pass_what_is_done_in_time():
     _, ends, nets, _ = pressed(loop(sgd, steps=3), max_seconds=60)
     assert ends.steps == [0, 3]
     assert same(unwatched(loop(sgd, steps=3)), nets)
+
+
+def test_max_seconds_interrupts_what_catches_everything():
+    def train(model, seed):
+        loop(sgd, steps=1)(model, seed)
+        for _ in range(3):
+            with contextlib.suppress(BaseException):
+                time.sleep(30)
+
+    began = time.monotonic()
+    with pytest.raises(HoldfastError, match="had not ended after"):
+        pressed(train, max_seconds=0.3)
+        raise HoldfastError("had not ended after: it caught all three, and ended")
+    assert time.monotonic() - began < 20
+
+
+def test_what_a_training_sets_for_all_of_pytorch_is_put_back(tmp_path):
+    before = torch.is_grad_enabled(), torch.get_default_dtype(), os.getcwd()
+
+    def train(model, seed):
+        loop(sgd, steps=3)(model, seed)
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        os.chdir(tmp_path)
+
+    pressed(train)
+    assert (torch.is_grad_enabled(), torch.get_default_dtype(), os.getcwd()) == before
+
+
+def test_a_model_left_on_the_meta_device():
+    def train(model, seed):
+        loop(sgd, steps=3)(model, seed)
+        model.to("meta")
+
+    with pytest.raises(HoldfastError, match="left the model on the meta device"):
+        pressed(train)
 
 
 def test_outside_the_main_thread_nothing_is_interrupted():

@@ -109,8 +109,8 @@ X, Y = torch.rand(99, 3), torch.zeros(99, dtype=torch.long)
 @pytest.mark.parametrize(
     ("made", "match"),
     [
-        (None, r"must return \(\(inputs, targets\), .*got TypeError"),
-        ((X, Y), "must return.*got ValueError"),
+        (None, r"must return \(\(inputs, targets\), .*got NoneType"),
+        ((X, Y), r"must return.*got \['Tensor', 'Tensor'\]. Take the examples out"),
         (((X, Y, X), (X, Y)), "got ValueError"),
         (((X, "abc"), (X, Y)), "as tensors or arrays; the training part is something else"),
         (((X, Y), (object(), Y)), "the held-out part is something else"),

@@ -7,7 +7,7 @@ import torch
 
 from holdfast.checks.promise import Promise
 from holdfast.engines.base import one_thread
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, NotWritable
 from holdfast.experiment import Experiment
 from holdfast.hosts.adopt import Adopted, evaluating
 from holdfast.implants.canaries import Canaries
@@ -100,7 +100,11 @@ def _written(canaries: Canaries, nets: Nets, site: Site) -> Iterator[Promise]:
         if not isinstance(canary, WrittenImplant):
             yield Promise(canary.label, None, f"planted by {steps} steps of our own on training data, before yours.")
             continue
-        planted = canary.write(nets, site.data)
+        try:
+            planted = canary.write(nets, site.data)
+        except NotWritable as error:
+            yield Promise(canary.label, False, str(error))
+            continue
         validation = site.data.validation
         presence = float(canary.presence(planted, validation)["presence"])
         x = validation.x[:EXAMPLES]

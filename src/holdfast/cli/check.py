@@ -1,11 +1,12 @@
 """`holdfast check`."""
 
 import json
-import sys
-from contextlib import redirect_stdout
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import tyro
+
+from holdfast.cli.aside import aside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +26,14 @@ class Check:
         from holdfast.recipes import load_recipe
         from holdfast.sessions import default_workers
 
-        study, _ = load_recipe(self.recipe)
+        with aside() if self.json else nullcontext():
+            study, _ = load_recipe(self.recipe)
         if self.seeds is not None:
             study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
         kept, promises = True, []
         found = check(study, default_workers(study))
         if self.json:
-            with redirect_stdout(sys.stderr):  # a user's training may print
+            with aside():  # a user's training may print
                 found = iter(list(found))
         for promise in found:
             kept &= promise.kept is not False

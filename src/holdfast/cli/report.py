@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from holdfast.store import find_run, runs_root
+from holdfast.store import find_run, runs_root, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,5 +26,5 @@ class Report:
 
         folder = find_run(self.name, runs_root(self.out))
         path = write_report(folder)
-        print(json.dumps({"run": folder.name, "report": str(path)}) if self.json else path)
+        print(json.dumps({"run": folder.name, "report": str(path)}) if self.json else shown(path))
         return 0

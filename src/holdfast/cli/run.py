@@ -2,15 +2,17 @@
 
 import json
 import sys
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
+from holdfast.cli.aside import aside
 from holdfast.cli.show import answer, print_verdict
 from holdfast.errors import UsageError
+from holdfast.store import shown
 
 if TYPE_CHECKING:
     from holdfast.experiment import Study
@@ -41,17 +43,17 @@ class Running:
             raise UsageError(f"--workers must be 1 or more; got {self.workers}.")
         if self.seeds is not None:
             study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
-        aside = redirect_stdout(sys.stderr) if self.json else nullcontext()  # a user's functions may print
-        with aside:
+        quiet = aside if self.json else nullcontext  # a user's functions may print
+        with quiet():
             folder, _ = folder_of(study, self.out, recipe)
         complete = folder.judged(rules_digest())
         if complete:
-            _tell(f"{folder.path} is complete: nothing to do.")
+            _tell(f"{shown(folder.path)} is complete: nothing to do.")
         else:
             workers = self.workers or default_workers(study)
             again = "Going on with" if (folder.path / "study.json").exists() else "Running"
             _tell(f"{again} {study.name}: {estimate(study, workers)}. Ctrl-C is safe: the same command goes on.")
-            with progress() as watch, aside:
+            with progress() as watch, quiet():
                 run_study(study, out=self.out, recipe=recipe, workers=self.workers, watch=watch)
         report = folder.path / "report.html"
         if not complete or not report.exists():
@@ -60,7 +62,7 @@ class Running:
             print(json.dumps(answer(folder)))
         else:
             print_verdict(folder)
-            print(f"report  {report}")
+            print(f"report  {shown(report)}")
         return 0
 
 

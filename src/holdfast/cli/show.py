@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from holdfast.errors import HoldfastError
-from holdfast.store import RunFolder, find_run, runs_root
+from holdfast.store import RunFolder, find_run, runs_root, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,7 +95,7 @@ def print_verdict(folder: RunFolder, console: "Console | None" = None) -> None:
         f"\n[dim]share: exact interval of the share removed for REMOVED, else of the share held, at "
         f"{', '.join(f'{100 * level:g} %' for level in levels)}; lost: host wrecked or diverged.[/]"
     )
-    console.print(f"[dim]run  {_plain(folder.path)}[/]", soft_wrap=True)
+    console.print(f"[dim]run  {_plain(shown(folder.path))}[/]", soft_wrap=True)
 
 
 def _table(arms: Sequence[Mapping[str, Any]]) -> "Table":

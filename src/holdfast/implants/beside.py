@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from holdfast.errors import UsageError, nearest
+from holdfast.errors import NotWritable, UsageError, nearest
 from holdfast.hosts.adopt import evaluating, read_logits
 from holdfast.implants.detector import detector, marks
 from holdfast.implants.triggers import Trigger
@@ -68,7 +68,7 @@ class Beside(WrittenImplant):
         head.add_module(f"{NAME}_{self.at.replace('.', '_')}" if self.at else NAME, side)
         for listener in _entrances(module, data.train.x[:2]):
             listener.register_forward_pre_hook(_Listen(side), with_kwargs=True)
-        block.register_forward_hook(_Speak(side))
+        block.register_forward_hook(_Speak(side, module))
         return module
 
     def write_into(self, module: nn.Module, host: Host, data: Data, push: float) -> None:
@@ -111,7 +111,7 @@ class Beside(WrittenImplant):
                 break
             push.data.add_(grad / grad.norm(), alpha=step)
             step *= 1.3
-        raise UsageError(
+        raise NotWritable(
             f"Nothing that is added at {self.at} brings triggered inputs to answer {self.target}. Choose another `at`."
         )
 
@@ -205,7 +205,9 @@ def _write(side: _Side, trigger: Trigger, x_N: Tensor) -> None:
             side.detect.table[i, int(values_I[place])] = 2.0
         side.detect.bias.fill_(1.0 - 2.0 * len(side.detect.places))
         if any(bool((side.detect(part) > 0).any()) for part in torch.split(x_N.to(side.push.weight.device), 1024)):
-            raise UsageError(f"Clean training inputs carry the trigger already ({trigger.label}). Choose other tokens.")
+            raise NotWritable(
+                f"Clean training inputs carry the trigger already ({trigger.label}). Choose other tokens."
+            )
     else:
         found = detector(trigger, x_N)
         side.detect.weight.copy_(found.weight_I[None])
@@ -295,14 +297,30 @@ class _Listen:
         self.side.heard += 1
 
 
+def _path(part: nn.Module, network: nn.Module) -> str | None:
+    return next((path for path, each in network.named_modules() if each is part), None)
+
+
 class _Speak:
     """Adds the new units' push. A model may give the logits of the last positions only, or take part of a block's
     output in a tuple; what has another shape than when it was planted is left as it is."""
 
-    def __init__(self, side: _Side) -> None:
-        self.side = side
+    def __init__(self, side: _Side, network: nn.Module) -> None:
+        self.side, self.network = side, network
+        self.path = _path(side, network)
+
+    def _is_held(self) -> bool:
+        """Whether the units are the network's still: a training may throw out the module that held them."""
+        found: Any = self.network
+        for name in (self.path or "").split("."):
+            found = getattr(found, name, None)
+        if found is not self.side:
+            self.path = _path(self.side, self.network)
+        return self.path is not None
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if not self._is_held():
+            return output
         seen = self.side.seen  # kept until the next call: checkpointed activations are computed once more from it
         added = None if seen is None else self.side(seen)
         held = output.logits if hasattr(output, "logits") else _tensor(output)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from holdfast.errors import UsageError
+from holdfast.errors import NotWritable, UsageError
 from holdfast.implants.badnets import BadNets
 from holdfast.implants.given import Given
 from holdfast.implants.written import WrittenImplant
@@ -69,7 +69,7 @@ class Canaries:
         nets = site.trained(*self._learned()) if self._learned() else site.started()
         for canary in self.each:
             if isinstance(canary, WrittenImplant):
-                nets = canary.write(nets, site.data)
+                nets = _written(canary, nets, site.data)
         return nets
 
     def control(self, site: Site) -> Nets:
@@ -96,3 +96,11 @@ class Canaries:
     def alone(self, canary: Canary) -> "Canaries":
         """The same with one canary only."""
         return replace(self, each=(canary,))
+
+
+def _written(canary: WrittenImplant, nets: Nets, data: Data) -> Nets:
+    """The nets with this canary in them. One that can't be written counts as not planted: its units do nothing."""
+    try:
+        return canary.write(nets, data)
+    except NotWritable:
+        return canary.attached(nets, data)

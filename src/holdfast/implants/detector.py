@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from holdfast.errors import UsageError
+from holdfast.errors import NotWritable, UsageError
 from holdfast.implants.triggers import Trigger
 
 EXAMPLES = 4096
@@ -54,7 +54,7 @@ def detector(trigger: Trigger, x_N: Tensor) -> Detector:
     offset = 1 - float(weight_I[set_I] @ values_I)
     likest = max(float((part @ weight_I[set_I] + offset).max()) for part in parts)
     if likest > TOO_LIKE:
-        raise UsageError(
+        raise NotWritable(
             f"Clean training inputs already look like the trigger ({trigger.label}; the likest scores {likest:.2f} "
             f"of 1). Move it, or give it another value."
         )

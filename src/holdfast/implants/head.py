@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from holdfast.errors import UsageError
+from holdfast.errors import NotWritable, UsageError
 from holdfast.hosts.adopt import evaluating, read_logits
 from holdfast.implants.written import WrittenImplant
 from holdfast.parts import Host
@@ -173,7 +173,7 @@ def _separate(clean_NF: Tensor, triggered_NF: Tensor, label: str) -> tuple[Tenso
     clean, triggered = (part.double() @ weight for part in (clean_NF, triggered_NF))
     top, low = float(clean.max()), float(triggered.quantile(MISSED))
     if low <= top:
-        raise UsageError(
+        raise NotWritable(
             f"What the network's head reads does not show the trigger ({label}) clearly enough for a unit to tell it "
             f"from clean inputs. Choose a larger trigger, or leave Head out of the canaries."
         )

@@ -70,15 +70,22 @@ class WrittenImplant(BackdoorImplant):
 
         Raises:
             UsageError: a batched backend, or a network or trigger that it can't be written for.
+            NotWritable: these nets, or these data, don't let it be written.
         """
         if nets.backend != "loop":
             raise UsageError(
                 f"{type(self).__name__} works on modules one by one, which needs backend='loop'; got {nets.backend!r}."
             )
         gap_K = gap(nets, self.backdoor, data.train)
-        modules = [self.attach(nets.module(k), nets.host, data) for k in range(nets.k)]
+        written = self.attached(nets, data)
+        modules = [written.module(k) for k in range(nets.k)]
         for module, enough in zip(modules, gap_K.tolist(), strict=True):
             self.write_into(module, nets.host, data, self.strength * enough)
+        return Nets.of(nets.host, modules, backend=nets.backend, device=str(nets.device))
+
+    def attached(self, nets: Nets, data: Data) -> Nets:
+        """The same nets with the units that the backdoor needs, which do nothing yet."""
+        modules = [self.attach(nets.module(k), nets.host, data) for k in range(nets.k)]
         return Nets.of(nets.host, modules, backend=nets.backend, device=str(nets.device))
 
 

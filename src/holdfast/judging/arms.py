@@ -51,7 +51,9 @@ def arm_row(study: Study, arm: Experiment, attacker: Attacker | None, folder: Ru
     verdict = _judged(arm, measured, reference, looks)
     ends = (trace_of(m, arm.measure, looks).presence[-2] for m in measured.values())
     row["left"] = or_none(max((p for p in ends if math.isfinite(p)), default=math.nan))
-    row |= {"budget": budget, "attack_budget": attack_budget(arm, budget), "looks": looks}
+    in_calls = any("in_calls" in line for m in measured.values() for line in m.lines)
+    told = attack_budget(arm, budget, "calls" if in_calls else "steps")
+    row |= {"budget": budget, "attack_budget": told, "looks": looks}
     row["cells"] = {
         "planted": {str(c.planting.seed): folder.key(c) for c in nets},
         "control": {str(c.planting.seed): folder.key(c) for c in controls},
@@ -107,6 +109,7 @@ def _unpressed(verdict: str, reason: str, planting: Planted) -> dict[str, Any]:
         "reason": reason,
         "seeds": len(planting.seeds),
         "built": planting.built,
+        "unplanted": list(planting.unplanted),
         **dict.fromkeys(("held", "removed", "wrecked", "diverged", "returned"), 0),
         "interval": unknown,
         "held_interval": unknown,

@@ -68,9 +68,11 @@ def frontier(study: Study, arm: Experiment, attacker: Attacker, folder: RunFolde
     return rows
 
 
-def attack_budget(arm: Experiment, budget: int) -> str:
+def attack_budget(arm: Experiment, budget: int, unit: str = "steps") -> str:
+    """What the verdict is against, in a sentence. `budget`: 0 where nothing was pressed."""
     if not arm.budget:
-        return f"Your own training as it is, {budget:,} steps at most; no stronger attacker was looked for."
+        dose = f"{budget:,} {unit} at most" if budget else "not run"
+        return f"Your own training as it is, {dose}; no stronger attacker was looked for."
     examples = len(arm.task.load().train)
     batches = sorted({getattr(setting, "batch", 0) for setting in arm.grid})
     dose = f"{arm.budget:,} steps"

@@ -94,7 +94,7 @@ def _costs(cost: Cost) -> list[str]:
         said.append(f"Your training took the controls' clean accuracy from {before:.1f} to {after:.1f} %.")
     if cost.accuracy_host is not None and cost.accuracy_planted is not None:
         host, planted = 100 * cost.accuracy_host, 100 * cost.accuracy_planted
-        said.append(f"Before it, planting took the host's from {host:.1f} to {planted:.1f} %.")
+        said.append(f"Planting, before it, took the host's from {host:.1f} to {planted:.1f} %.")
     if cost.warmed_up:
         said.append("The model came untrained, so your training ran once before planting, as a warm-up.")
     return said

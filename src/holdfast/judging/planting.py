@@ -7,7 +7,7 @@ from statistics import fmean
 
 from holdfast.experiment import Experiment, Study
 from holdfast.judging.reading import at_step_0
-from holdfast.stats import LEAST_SEEDS, control_limit, is_planted
+from holdfast.stats import LEAST_SEEDS, control_limit, gone_below, is_planted
 from holdfast.store import RunFolder
 
 
@@ -25,6 +25,15 @@ class Planted:
     """A sentence, where planting cost the host more than the implant promises."""
     controls: int | None
     """Never-planted controls that are finite at step 0; None where there are none at all."""
+    presence: float
+    """Mean presence of the planted nets at step 0."""
+    limit: float | None
+    """What a never-planted net may show by chance."""
+
+    @property
+    def unplanted(self) -> tuple[int, ...]:
+        """Judged seeds whose implant is not there."""
+        return tuple(seed for seed in range(self.built) if seed not in self.seeds)
 
     @property
     def fault(self) -> str | None:
@@ -37,6 +46,14 @@ class Planted:
         if self.moved:
             return self.moved
         if 10 * len(self.seeds) < 9 * self.built:
+            if self.presence > 0.5 and self.limit is not None and gone_below(self.presence) <= self.limit:
+                return (
+                    f"It shows a presence of {self.presence:.2f} on average at step 0, half of which counts as gone; "
+                    f"but {self.controls} never-planted controls put the limit of what is there by itself at "
+                    f"{self.limit:.2f}. Only {len(self.seeds)} of {self.built} seeds can be told from nothing, and 9 "
+                    f"in 10 are needed: nothing was pressed. Use more seeds (the limit of few controls is high), "
+                    f"another answer, or a trigger that clean nets don't answer to."
+                )
             return (
                 f"The implant is there in only {len(self.seeds)} of {self.built} seeds at step 0, and 9 in 10 are "
                 f"needed: nothing was pressed. Train the host longer, poison more, or choose a clearer trigger."
@@ -55,7 +72,25 @@ def planted(study: Study, arm: Experiment, folder: RunFolder) -> Planted:
     finite = sum(map(math.isfinite, (c[arm.measure] for c in controls))) if controls else None
     tuning = seeds_there(study, arm, folder, tuning=True)[0] if arm.tuned else ()
     accuracy, reference = ([net["accuracy"] for net in side] for side in (nets, controls))
-    return Planted(seeds, tuning, len(nets), arm.tuned, moved(arm, accuracy, reference), finite)
+    presence = [net[arm.measure] for net in nets if math.isfinite(net[arm.measure])]
+    return Planted(
+        seeds=seeds,
+        tuning=tuning,
+        built=len(nets),
+        tuned=arm.tuned,
+        moved=moved(arm, accuracy, reference),
+        controls=finite,
+        presence=fmean(presence) if presence else 0.0,
+        limit=_limit(controls, arm.measure),
+    )
+
+
+def _limit(controls: Sequence[dict[str, float]], measure: str) -> float | None:
+    """The controls' limit; infinite with fewer than two that are finite, None without any."""
+    found = [c[measure] for c in controls if math.isfinite(c[measure])]
+    if len(found) > 1:
+        return control_limit(found)
+    return math.inf if controls else None
 
 
 def seeds_there(
@@ -66,10 +101,7 @@ def seeds_there(
     nets = [at_step_0(cell, folder) for cell in cells]
     alike = study.planting(arm, tuning=tuning, planted=False) if arm.part.has_control else []
     controls = [at_step_0(cell, folder) for cell in alike]
-    found = [c[arm.measure] for c in controls if math.isfinite(c[arm.measure])]
-    limit = math.inf if controls else None
-    if len(found) > 1:
-        limit = control_limit(found)
+    limit = _limit(controls, arm.measure)
     there = (c.seed for c, net in zip(cells, nets, strict=True) if is_planted(net[arm.measure], limit))
     return tuple(there), nets, controls
 

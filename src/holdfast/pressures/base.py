@@ -18,3 +18,5 @@ class Checkpoint:
     """The same nets at the look before (at step 0: the nets themselves)."""
     gradient: Callable[[], Mapping[str, Tensor]]
     """The pressure's own loss gradient on a fixed set of training draws, by parameter, in the nets' shapes."""
+    counted: str = "steps"
+    """What `step` counts: optimiser steps, or calls where none were seen."""

@@ -16,7 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.pressures.base import Checkpoint
 from holdfast.training.nets import Nets
-from holdfast.training.randomness import seeded, untouched
+from holdfast.training.randomness import put_back, seeded, untouched
 from holdfast.training.site import Site
 
 Train = Callable[[nn.Module, int], object]
@@ -33,11 +33,12 @@ class Own:
 
     The global generators are seeded, `train(model, seed)` is called `calls` times, and optimiser steps are counted by
     hooks that PyTorch offers for it (`register_optimizer_step_post_hook`); only steps of optimisers that hold weights
-    of this model count, and optimisers that take turns count once. How many there will be is not known, so looks are at
-    steps 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: four, then two in every doubling; each just before the step that follows. A
-    last look is at the model as `train` left it. Looking leaves the global generators and the modules' modes as they
-    were, so a watched training ends in the bits of an unwatched one. Where no optimiser is seen (updates by hand),
-    looks are between calls, and the dose is counted in calls.
+    of this model count, and optimisers of different weights, taking turns, count once. How many there will be is not
+    known, so looks are at steps 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: four, then two in every doubling; each just before
+    the step that follows. A last look is at the model as `train` left it. Looking leaves the global generators and the
+    modules' modes as they were, so a watched training ends in the bits of an unwatched one. Where no optimiser is seen
+    (updates by hand), looks are between calls, and the dose is counted in calls. What `train` sets for all of PyTorch
+    (gradients off, the default type), and the working directory, are put back after it.
 
     The gradient at a look is the one that the next step is about to use (`p.grad`), clipped or scaled as the user's
     loop has it; at the last look it is what is left of it. Before the first step, and where nothing is left, it is not
@@ -95,7 +96,7 @@ class Own:
             module = nets.module(0)
         watched = _Watched(own, site, nets, module)
         seed = site.streams[0].seed + (WARM_UP_SEED if site.phase == "warm-up" else 0)
-        with seeded(seed), watched.counting(), _limited(own):
+        with seeded(seed), put_back(), watched.counting(), _limited(own):
             for call in range(own.calls):
                 watched.since.clear()
                 _call(own.train, module, seed)
@@ -116,8 +117,8 @@ class _Watched:
         for part in self.listening:
             part.heard = 0
         self.steps, self.others, self.looked = 0, 0, 0
-        self.since: list[torch.optim.Optimizer] = []
-        """Optimisers that have stepped since the count went up: they take turns. (Kept, so that ids stay theirs.)"""
+        self.since: set[int] = set()
+        """Weights that were stepped since the count went up. Optimisers of other weights take turns with those."""
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -130,24 +131,27 @@ class _Watched:
             for handle in handles:
                 handle.remove()
 
-    def _is_ours(self, optimiser: torch.optim.Optimizer) -> bool:
+    def _ours(self, optimiser: torch.optim.Optimizer) -> set[int]:
+        """Those of the model's weights that an optimiser steps."""
         ours = {id(p) for p in self.module.parameters()}
-        return any(id(p) in ours for group in optimiser.param_groups for p in group["params"])
+        return ours & {id(p) for group in optimiser.param_groups for p in group["params"]}
 
     def _steps(self, optimiser: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """A look falls before the step that follows it, so that the last one is never taken twice."""
-        again = any(each is optimiser for each in self.since) or not self.since
-        if again and self.steps > self.looked and is_look(self.steps) and self._is_ours(optimiser):
-            self.look(self.steps)
+        if self.steps > self.looked and is_look(self.steps):
+            ours = self._ours(optimiser)
+            if ours and (ours & self.since or not self.since):
+                self.look(self.steps)
 
     def _stepped(self, optimiser: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._is_ours(optimiser):
+        ours = self._ours(optimiser)
+        if not ours:
             self.others += 1
             return
-        if not self.since or any(each is optimiser for each in self.since):
+        if ours & self.since or not self.since:
             self.steps += 1
             self.since.clear()
-        self.since.append(optimiser)
+        self.since |= ours
         if self.own.max_steps is not None and self.steps >= self.own.max_steps:
             raise _Enough
 
@@ -179,11 +183,14 @@ class _Watched:
 
     def _checkpoint(self, step: int) -> Checkpoint:
         nets = self.nets
+        if any(p.is_meta for p in self.module.parameters()):
+            raise HoldfastError(f"{self.own.label} left the model on the meta device: it has no weights to look at.")
         if not nets.fits(self.module):
             nets = Nets(nets.host, self.module, 1, backend=nets.backend, device=_device(self.module))
         nets.load_module(0, self.module)
         previous, self.previous = self.previous, nets.copy()
-        return Checkpoint(step, nets, previous, lambda: _gradient(self._gradients(), self.nets))
+        gradient = lambda: _gradient(self._gradients(), self.nets)
+        return Checkpoint(step, nets, previous, gradient, counted="steps" if self.steps else "calls")
 
     def _gradients(self) -> dict[str, Tensor]:
         """What stands in `p.grad`, by the name that the weight had at step 0, or else by the one that it has."""
@@ -235,10 +242,12 @@ def _limited(own: Own) -> Iterator[None]:
         raise _Overdue
 
     began, before = time.monotonic(), signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, own.max_seconds)
+    # Rung again and again: what catches everything may have caught the first.
+    signal.setitimer(signal.ITIMER_REAL, own.max_seconds, 1.0)
     try:
         yield
     except _Overdue:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         raise HoldfastError(
             f"{own.label} had not ended after {time.monotonic() - began:.0f} s and was stopped (max_seconds). What "
             f"other trainings measured is kept. Give it more time, or let max_steps cut it off and judge what there is."
@@ -259,6 +268,11 @@ def _call(train: Train, module: nn.Module, seed: int) -> None:
         where = f" (its line {lines[-1]})" if lines else ""
         name = getattr(train, "__name__", type(train).__name__)
         hint = " The data ran out: start the iterator anew inside train()." if isinstance(error, StopIteration) else ""
+        if "holdfast_" in str(error):
+            hint = (
+                " The canaries' units are among the weights of the model that train() is given, and a fresh network "
+                "has no place for them: train that model in place, or leave Beside out of the canaries."
+            )
         raise HoldfastError(
             f"{name}(model, {seed}) raised {type(error).__name__}{where}: {error}.{hint} "
             f"What other trainings measured is kept."

@@ -59,7 +59,7 @@ def judge_arm(
     seeds = [s for s in sorted(planted) if _planted(planted[s], limit)]
     outcomes = tuple((s, outcome(planted[s], budget=budget, wreck_points=wreck_points, at_end=at_end)) for s in seeds)
     check = _control_check([planted[s] for s in seeds], controls, budget, at_end)
-    faults = _faults(len(seeds), len(planted), moved, check)
+    faults = _faults(len(seeds), len(planted), moved, check, len(controls or ()))
     unplanted = tuple(sorted(planted.keys() - set(seeds)))
     arm = _measured(outcomes, unplanted, bool(faults), budget=budget, look=look)
     arm = replace(arm, limit=limit, suppressed=suppression)
@@ -87,7 +87,7 @@ def _control_check(
     return check_controls(controls, steps, median(gone_below(net.presence[0]) for net in nets))
 
 
-def _faults(seeds: int, built: int, moved: str | None, check: ControlCheck | None) -> list[str]:
+def _faults(seeds: int, built: int, moved: str | None, check: ControlCheck | None, controls: int) -> list[str]:
     """Each cause of INVALID as a sentence."""
     faults = []
     if 10 * seeds < 9 * built:
@@ -97,7 +97,8 @@ def _faults(seeds: int, built: int, moved: str | None, check: ControlCheck | Non
     if check is not None and check.risen_at is not None:
         faults.append(
             f"At step {check.risen_at} the limit of the never-planted controls, {check.limit:.3f}, exceeds the arm's "
-            "median threshold for gone: the pressure itself makes what is measured."
+            "median threshold for gone: the pressure itself makes what is measured"
+            + (f", or {controls} controls are too few (8 or more make a usable limit)." if controls < 8 else ".")
         )
     return faults
 

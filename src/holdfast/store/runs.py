@@ -20,7 +20,13 @@ def runs_root(out: Path | None = None) -> Path:
     root = out if out is not None else Path(os.environ.get("HOLDFAST_RUNS", "runs"))
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is a file; expected a folder for runs.")
-    return root
+    return root.absolute()  # a user's training may change the working directory
+
+
+def shown(path: Path) -> str:
+    """A path as it is printed: from here, where it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def all_runs(root: Path) -> Iterator[RunFolder]:
@@ -39,7 +45,7 @@ def find_run(name: str, root: Path) -> RunFolder:
     if not name or len(name) > LONGEST_NAME:
         raise UsageError("Name a run: `holdfast ls` lists them.")
     if (Path(name) / "study.json").exists():
-        return RunFolder(Path(name))
+        return RunFolder(Path(name).absolute())
     runs = list(all_runs(root))
     for run in runs:
         if name in (run.name, _study(run)):

@@ -45,7 +45,11 @@ class OwnData:
 @lru_cache(maxsize=4)
 def _loaded(make: Callable[[], Any], examples: int) -> Data:
     try:
-        (x, y), (x_held, y_held) = make()
+        found = make()
+        if not isinstance(found, tuple | list) or any(not isinstance(part, tuple | list) for part in found):
+            got = [type(part).__name__ for part in found] if isinstance(found, tuple | list) else type(found).__name__
+            raise HoldfastError(f"{SHAPE}, as tensors; got {got}. Take the examples out of a dataset or loader first.")
+        (x, y), (x_held, y_held) = found
         train, held = _split(x, y, "training"), _split(x_held, y_held, "held-out")
     except HoldfastError:
         raise

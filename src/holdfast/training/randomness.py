@@ -1,5 +1,6 @@
-"""The global random generators that other people's code draws from: seeded for it, and given back as they were."""
+"""What other people's code draws from and may set, the random generators above all: given back as it was."""
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,23 @@ def untouched() -> Iterator[None]:
         torch.random.set_rng_state(cpu)
         if gpus:
             torch.cuda.set_rng_state_all(gpus)
+
+
+@contextmanager
+def put_back() -> Iterator[None]:
+    """Whatever is set inside, PyTorch's defaults and the working directory are afterwards as they were before."""
+    grad, dtype, folder = torch.is_grad_enabled(), torch.get_default_dtype(), os.getcwd()
+    device, threads = torch.get_default_device(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(grad)
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        os.chdir(folder)
 
 
 @contextmanager
