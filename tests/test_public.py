@@ -16,6 +16,7 @@ PUBLIC = {
     "DamagedRun",
     "Digits",
     "Experiment",
+    "FashionMNIST",
     "Fit",
     "Given",
     "Handcrafted",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from holdfast.sessions import open_run as open_run
     from holdfast.sessions import run_study as run_study
     from holdfast.tasks import Digits as Digits
+    from holdfast.tasks import FashionMNIST as FashionMNIST
 
 _PUBLIC = {
     "auditing": ("Audit",),
@@ -63,7 +64,7 @@ _PUBLIC = {
     "pressures": ("SGD", "Adam", "Fit", "Poison", "Sign", "Unlearn", "WeightDecay", "attackers"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
-    "tasks": ("Digits",),
+    "tasks": ("Digits", "FashionMNIST"),
 }
 _HOME = {name: room for room, names in _PUBLIC.items() for name in names}
 

@@ -2,5 +2,6 @@
 
 from holdfast.tasks.base import Data, Split
 from holdfast.tasks.digits import Digits
+from holdfast.tasks.fashion_mnist import FashionMNIST
 
-__all__ = ["Data", "Digits", "Split"]
+__all__ = ["Data", "Digits", "FashionMNIST", "Split"]
