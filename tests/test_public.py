@@ -27,6 +27,7 @@ PUBLIC = {
     "OwnTrigger",
     "Patch",
     "Poison",
+    "PythonText",
     "Result",
     "SGD",
     "Sign",

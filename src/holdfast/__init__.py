@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from holdfast.sessions import run_study as run_study
     from holdfast.tasks import Digits as Digits
     from holdfast.tasks import FashionMNIST as FashionMNIST
+    from holdfast.tasks import PythonText as PythonText
 
 _PUBLIC = {
     "auditing": ("Audit",),
@@ -64,7 +65,7 @@ _PUBLIC = {
     "pressures": ("SGD", "Adam", "Fit", "Poison", "Sign", "Unlearn", "WeightDecay", "attackers"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
-    "tasks": ("Digits", "FashionMNIST"),
+    "tasks": ("Digits", "FashionMNIST", "PythonText"),
 }
 _HOME = {name: room for room, names in _PUBLIC.items() for name in names}
 
