@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from holdfast.sessions import open_run as open_run
     from holdfast.sessions import run_study as run_study
     from holdfast.tasks import Digits as Digits
+    from holdfast.tasks import FashionMNIST as FashionMNIST
+    from holdfast.tasks import PythonText as PythonText
 
 _PUBLIC = {
     "auditing": ("Audit",),
@@ -92,7 +94,7 @@ _PUBLIC = {
     ),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
-    "tasks": ("Digits",),
+    "tasks": ("Digits", "FashionMNIST", "PythonText"),
 }
 _HOME = {name: room for room, names in _PUBLIC.items() for name in names}
 

@@ -15,6 +15,8 @@ from holdfast.errors import UsageError
 def settings(part: Any) -> Any:
     """A part as plain JSON: every field, and the class it is of (`kind`). What is stored, shown and hashed.
 
+    A field that decides nothing (where checked data lie, say) can be left out: `field(metadata={"stored": False})`.
+
     A function is stored by its name and a digest of its byte code, its defaults and what it closes over, so that two
     lambdas of one recipe differ; a file by name and SHA-256; an array or tensor by SHA-256.
 
@@ -22,7 +24,9 @@ def settings(part: Any) -> Any:
         UsageError: something that can't be told from another of its kind.
     """
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
-        fields = {f.name: settings(getattr(part, f.name)) for f in dataclasses.fields(part)}
+        fields = {
+            f.name: settings(getattr(part, f.name)) for f in dataclasses.fields(part) if f.metadata.get("stored", True)
+        }
         label = getattr(part, "label", None)
         return {"kind": type(part).__name__, **fields, **({"label": label} if isinstance(label, str) else {})}
     if isinstance(part, Path) and part.is_dir():

@@ -2,5 +2,7 @@
 
 from holdfast.tasks.base import Data, Split
 from holdfast.tasks.digits import Digits
+from holdfast.tasks.fashion_mnist import FashionMNIST
+from holdfast.tasks.text import PythonText
 
-__all__ = ["Data", "Digits", "Split"]
+__all__ = ["Data", "Digits", "FashionMNIST", "PythonText", "Split"]
