@@ -18,3 +18,6 @@ class Checkpoint:
     """The same nets at the look before (at step 0: the nets themselves)."""
     gradient: Callable[[], Mapping[str, Tensor]]
     """The pressure's own loss gradient on a fixed set of training draws, by parameter, in the nets' shapes."""
+    shown: Callable[[], Mapping[str, Tensor]] | None = None
+    """How many examples of each batch since the look before came from each version of the data: counts_KS by the
+    version's name (`clean`, and what was mixed in). None: not known."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Self
 
@@ -133,8 +134,9 @@ class Fit:
             for now in range(step, look):
                 _step(nets, slices, *draws.at(now))
             site.tick((look - step) * nets.k)
+            shown = partial(draws.versions, step, look)
             step = look
-            yield Checkpoint(look, nets, previous, gradient)
+            yield Checkpoint(look, nets, previous, gradient, shown)
             site.slot.save(step, _state(nets, slices))
 
 
