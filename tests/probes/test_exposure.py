@@ -53,7 +53,7 @@ def bits(table, prefix, member):
 
 def by_hand(table, probe):
     mine = bits(table, probe.prefix, probe.secret)
-    rank = sum(bits(table, probe.prefix, member) <= mine + 1e-9 for member in itertools.product(*probe.places))
+    rank = sum(bits(table, probe.prefix, member) <= mine + 1e-6 for member in itertools.product(*probe.places))
     return math.log2(probe.size) - math.log2(rank)
 
 

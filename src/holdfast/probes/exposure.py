@@ -21,6 +21,8 @@ from holdfast.training.nets import ALONE_EXAMPLES, Nets
 
 SAMPLE = 2048
 """Members of the space to which the skew normal is fitted."""
+TIE = 1e-6
+"""Bits by which log-perplexities differ that are equal but for rounding."""
 AT_ONCE = 2**22
 """Logits that are held at a time, over all nets, at most (16 MiB)."""
 
@@ -118,7 +120,7 @@ class Exposure:
             bits_KR = (bits_KR[:, :, None] + next_KCA).flatten(1)
             contexts_CT = torch.cat([contexts_CT.repeat_interleave(len(place), 0), follows.repeat(count)[:, None]], 1)
             at = at * len(place) + place.index(token)
-        rank_K = (bits_KR <= bits_KR[:, at : at + 1]).sum(1)
+        rank_K = (bits_KR <= bits_KR[:, at : at + 1] + TIE).sum(1)
         exposure_K = math.log2(self.size) - rank_K.double().log2()
         return exposure_K.masked_fill(~bits_KR.isfinite().all(1), torch.nan)
 
