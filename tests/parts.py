@@ -5,10 +5,14 @@ from holdfast import (
     SGD,
     Adam,
     BadNets,
+    Barrier,
     Beside,
+    Blend,
     Clip,
+    DeadUnits,
     Dropout,
     EarlyStopping,
+    Exposure,
     Fit,
     Handcrafted,
     Head,
@@ -20,6 +24,8 @@ from holdfast import (
     Quantise,
     Reinitialise,
     Sign,
+    TriggerRate,
+    Uchida,
     Unlearn,
     WeightDecay,
 )
@@ -30,11 +36,14 @@ from holdfast.probes import Accuracy, Distance, Gradient, Presence
 CORNER = Patch(size=2, row=0, column=0)
 IMPLANTS = [
     BadNets(),
+    BadNets(trigger=Blend()),
     Handcrafted(),
     Handcrafted(units=3),
     Head(),
     Head(where="new"),
     Beside(),
+    Uchida(),
+    Uchida(bits=64, layer="0", key=1, strength=1.0),
     Canaries((BadNets(), Beside(trigger=CORNER, target=1))),
 ]
 PRESSURES = [
@@ -57,4 +66,19 @@ PRESSURES = [
 ]
 OWN = [Own(train=print), Own(train=print, calls=2, max_steps=7)]
 """A training of somebody else's: one net at a time, and looks where it likes, so it has tests of its own."""
-PROBES = [Accuracy(), Distance(), Gradient(), Presence()]
+PROBES = [
+    Accuracy(),
+    Barrier(),
+    Barrier(points=3),
+    DeadUnits(),
+    DeadUnits(examples=20),
+    Distance(),
+    Gradient(),
+    Presence(),
+    TriggerRate(),
+]
+TOKEN_PROBES = [
+    Exposure(prefix=(1, 2), secret=(3, 4, 5), space=tuple(range(10))),
+    Exposure(prefix=(1,), secret=(3, 4), space=((3, 4), (4, 5, 6)), name="pair", exact_up_to=5),
+]
+"""Those that ask for the next token."""

@@ -3,23 +3,29 @@
 import copy
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
 
 from conftest import same_bits
+from foreign import MODELS, made
+from holdfast import BadNets, Uchida
+from holdfast.hosts.adopt import Adopted
 from holdfast.implants.canaries import Canaries
 from holdfast.implants.written import WrittenImplant
 from holdfast.parts import Implant, Pressure, Probe, parts_of
 from holdfast.pressures.base import Checkpoint
 from holdfast.probes import Look
 from holdfast.settings import digest, settings
-from parts import IMPLANTS, OWN, PRESSURES, PROBES
+from holdfast.training.nets import Nets
+from parts import IMPLANTS, OWN, PRESSURES, PROBES, TOKEN_PROBES
 
 ids = repr
+EVERY = [*IMPLANTS, *PRESSURES, *OWN, *PROBES, *TOKEN_PROBES]
 
 
-@pytest.mark.parametrize("part", [*IMPLANTS, *PRESSURES, *OWN, *PROBES], ids=ids)
+@pytest.mark.parametrize("part", EVERY, ids=ids)
 def test_a_part_is_frozen_hashable_and_plain_json(part):
     again = copy.deepcopy(part)
     assert again is not part
@@ -34,8 +40,7 @@ def test_a_part_is_frozen_hashable_and_plain_json(part):
 
 
 def test_different_parts_have_different_hashes():
-    parts = [*IMPLANTS, *PRESSURES, *OWN, *PROBES]
-    assert len({digest(settings(part)) for part in parts}) == len(parts)
+    assert len({digest(settings(part)) for part in EVERY}) == len(EVERY)
 
 
 @pytest.mark.parametrize("implant", IMPLANTS, ids=ids)
@@ -55,7 +60,9 @@ def test_an_implant(implant, site_of, data):
         presence = measures[f"presence{ending}"]
         assert presence.shape == (4,)
         assert ((presence > 0.9) & (presence <= 1)).all()
-        assert never[f"presence{ending}"].abs().max() < 0.05
+        # Bits that nobody wrote are flips of a coin: four standard deviations.
+        chance = 4 / math.sqrt(implant.bits) if isinstance(implant, Uchida) else 0.05
+        assert never[f"presence{ending}"].abs().max() < chance
     assert {n: m.shape for n, m in masks.items()} == {n: p.shape for n, p in nets.params.items()}
     assert all(sum(int(m[k].sum()) for m in masks.values()) > 0 for k in range(4))
     for x, y in implant.sources(data.train).values():
@@ -93,3 +100,16 @@ def test_a_probe(probe, badnets, data):
     assert measures
     for name, value in measures.items():
         assert value.shape == (4,), name
+
+
+@pytest.mark.parametrize("probe", TOKEN_PROBES, ids=ids)
+def test_a_probe_of_next_tokens(probe):
+    assert isinstance(probe, Probe)
+    tied = MODELS["tied"]
+    nets = Nets.of(Adopted(make=tied.make), [made(tied.make, seed) for seed in range(3)], backend="loop")
+    before = nets.copy()
+    measures = probe(Look.at_start(nets, BadNets(), tied.loaded().test))
+    assert same_bits(nets, before), "looking changes nothing"
+    assert measures
+    for name, value in measures.items():
+        assert value.shape == (3,), name

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.implants import Backdoor as Backdoor
     from holdfast.implants import BadNets as BadNets
     from holdfast.implants import Beside as Beside
+    from holdfast.implants import Blend as Blend
     from holdfast.implants import Given as Given
     from holdfast.implants import Handcrafted as Handcrafted
     from holdfast.implants import Head as Head
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.implants import Patch as Patch
     from holdfast.implants import Stretch as Stretch
     from holdfast.implants import TokenString as TokenString
+    from holdfast.implants import Uchida as Uchida
     from holdfast.notebook import Result as Result
     from holdfast.notebook import audit as audit
     from holdfast.notebook import plant as plant
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
     from holdfast.pressures import Unlearn as Unlearn
     from holdfast.pressures import WeightDecay as WeightDecay
     from holdfast.pressures import attackers as attackers
+    from holdfast.probes import Barrier as Barrier
+    from holdfast.probes import DeadUnits as DeadUnits
+    from holdfast.probes import Exposure as Exposure
+    from holdfast.probes import TriggerRate as TriggerRate
     from holdfast.recipes import recipe as recipe
     from holdfast.sessions import open_run as open_run
     from holdfast.sessions import run_study as run_study
@@ -63,6 +69,7 @@ _PUBLIC = {
         "Backdoor",
         "BadNets",
         "Beside",
+        "Blend",
         "Given",
         "Handcrafted",
         "Head",
@@ -70,6 +77,7 @@ _PUBLIC = {
         "Patch",
         "Stretch",
         "TokenString",
+        "Uchida",
     ),
     "notebook": ("Result", "audit", "plant"),
     "pressures": (
@@ -92,6 +100,7 @@ _PUBLIC = {
         "WeightDecay",
         "attackers",
     ),
+    "probes": ("Barrier", "DeadUnits", "Exposure", "TriggerRate"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
     "tasks": ("Digits", "FashionMNIST", "PythonText"),

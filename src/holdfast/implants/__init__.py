@@ -3,16 +3,19 @@
 from holdfast.implants.backdoor import Backdoor
 from holdfast.implants.badnets import BadNets
 from holdfast.implants.beside import Beside
+from holdfast.implants.blend import Blend
 from holdfast.implants.canaries import Canaries
 from holdfast.implants.given import Given
 from holdfast.implants.handcrafted import Handcrafted
 from holdfast.implants.head import Head
 from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString
+from holdfast.implants.uchida import Uchida
 
 __all__ = [
     "Backdoor",
     "BadNets",
     "Beside",
+    "Blend",
     "Canaries",
     "Given",
     "Handcrafted",
@@ -21,4 +24,5 @@ __all__ = [
     "Patch",
     "Stretch",
     "TokenString",
+    "Uchida",
 ]

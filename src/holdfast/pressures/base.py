@@ -20,3 +20,6 @@ class Checkpoint:
     """The pressure's own loss gradient on a fixed set of training draws, by parameter, in the nets' shapes."""
     counted: str = "steps"
     """What `step` counts: optimiser steps, or calls where none were seen."""
+    shown: Callable[[], Mapping[str, Tensor]] | None = None
+    """How many examples of each batch since the look before came from each version of the data: counts_KS by the
+    version's name (`clean`, and what was mixed in). None: not known."""

@@ -130,8 +130,9 @@ class Fit:
             for now in range(step, look):
                 training.step(draws, now)
             site.tick((look - step) * nets.k)
+            shown = partial(draws.versions, step, look)
             step = look
-            yield Checkpoint(look, nets, previous, lambda: training.gradient(draws))
+            yield Checkpoint(look, nets, previous, lambda: training.gradient(draws), shown=shown)
             site.slot.save(step, training.state)
 
 

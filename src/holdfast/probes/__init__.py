@@ -1,12 +1,27 @@
 """Probes: measurements at a checkpoint."""
 
 from holdfast.probes.accuracy import Accuracy
+from holdfast.probes.barrier import Barrier
 from holdfast.probes.base import Look
+from holdfast.probes.dead_units import DeadUnits
 from holdfast.probes.distance import Distance
+from holdfast.probes.exposure import Exposure
 from holdfast.probes.gradient import Gradient
 from holdfast.probes.presence import Presence
+from holdfast.probes.trigger_rate import TriggerRate
 
 STANDARD = (Presence(), Accuracy(), Gradient(), Distance())
 """What every run measures. Presence and accuracy are judged; the others explain."""
 
-__all__ = ["STANDARD", "Accuracy", "Distance", "Gradient", "Look", "Presence"]
+__all__ = [
+    "STANDARD",
+    "Accuracy",
+    "Barrier",
+    "DeadUnits",
+    "Distance",
+    "Exposure",
+    "Gradient",
+    "Look",
+    "Presence",
+    "TriggerRate",
+]

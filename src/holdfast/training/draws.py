@@ -60,7 +60,7 @@ class Draws:
             if name not in offered:
                 raise UsageError(
                     f"{mix.label} needs {name} inputs, and {self.site.implant.label} has none. "
-                    f"Give it a Backdoor(trigger, target), or leave this term out."
+                    f"Leave this term out, or use an implant with a trigger (for Given, a Backdoor)."
                 )
         return {name: offered[name] for name in sorted(wanted)}
 
@@ -91,6 +91,20 @@ class Draws:
         """A fixed set of draws, mixed as in training, for looking at the gradient."""
         rows_KB = self._rows("probe", -1, min(PROBE_EXAMPLES, self.examples))
         return self._take(torch.from_numpy(rows_KB).to(self.site.device))
+
+    def versions(self, start: int, stop: int) -> dict[str, Tensor]:
+        """How many examples of each batch came from each version of the data, counts_KS by the version's name.
+
+        The batches are those after `start` steps and up to `stop`. They are drawn anew from the streams, so nothing is
+        counted that nobody asks about, and a resumed training counts as an uninterrupted one.
+        """
+        first, last = start // self.steps_per_epoch, (stop - 1) // self.steps_per_epoch
+        count = self.steps_per_epoch * self.batch
+        rows_KN = np.concatenate([self._rows("data", epoch, count) for epoch in range(first, last + 1)], 1)
+        rows_KSB = torch.from_numpy(rows_KN).view(len(rows_KN), -1, self.batch)
+        within = slice(start - first * self.steps_per_epoch, stop - first * self.steps_per_epoch)
+        version_KSB = rows_KSB[:, within] // self.examples
+        return {name: (version_KSB == i).sum(-1) for i, name in enumerate(self.offset)}
 
     def _take(self, rows_KB: Tensor) -> tuple[Tensor, Tensor]:
         x = self.x.index_select(0, rows_KB.reshape(-1))
