@@ -95,7 +95,16 @@ def test_a_probe(probe, badnets, data):
     nets = badnets[0].copy()
     point = Checkpoint(0, nets, nets.copy(), lambda: {n: torch.ones_like(p) for n, p in nets.params.items()})
     masks = {name: p > 0 for name, p in nets.params.items()}
-    measures = probe(Look(checkpoint=point, start=badnets[0], implant=IMPLANTS[0], split=data.test, masks={"": masks}))
+    measures = probe(
+        Look(
+            checkpoint=point,
+            start=badnets[0],
+            implant=IMPLANTS[0],
+            split=data.test,
+            train=data.train,
+            masks={"": masks},
+        )
+    )
     assert same_bits(nets, badnets[0]), "looking changes nothing"
     assert measures
     for name, value in measures.items():

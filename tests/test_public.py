@@ -8,6 +8,9 @@ import pytest
 import holdfast
 
 PUBLIC = {
+    "Pull",
+    "Unmoved",
+    "Inject",
     "Term",
     "Reinitialise",
     "Quantise",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import Dropout as Dropout
     from holdfast.pressures import EarlyStopping as EarlyStopping
     from holdfast.pressures import Fit as Fit
+    from holdfast.pressures import Inject as Inject
     from holdfast.pressures import LabelSmoothing as LabelSmoothing
     from holdfast.pressures import LastLayer as LastLayer
     from holdfast.pressures import Noise as Noise
@@ -52,7 +53,9 @@ if TYPE_CHECKING:
     from holdfast.probes import Barrier as Barrier
     from holdfast.probes import DeadUnits as DeadUnits
     from holdfast.probes import Exposure as Exposure
+    from holdfast.probes import Pull as Pull
     from holdfast.probes import TriggerRate as TriggerRate
+    from holdfast.probes import Unmoved as Unmoved
     from holdfast.recipes import recipe as recipe
     from holdfast.sessions import open_run as open_run
     from holdfast.sessions import run_study as run_study
@@ -88,6 +91,7 @@ _PUBLIC = {
         "Dropout",
         "EarlyStopping",
         "Fit",
+        "Inject",
         "LabelSmoothing",
         "LastLayer",
         "Noise",
@@ -100,7 +104,7 @@ _PUBLIC = {
         "WeightDecay",
         "attackers",
     ),
-    "probes": ("Barrier", "DeadUnits", "Exposure", "TriggerRate"),
+    "probes": ("Barrier", "DeadUnits", "Exposure", "Pull", "TriggerRate", "Unmoved"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
     "tasks": ("Digits", "FashionMNIST", "PythonText"),

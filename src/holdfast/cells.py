@@ -39,9 +39,9 @@ def plant(cells: Sequence[Planting], folder: RunFolder, slot: Slot, tick: Tick) 
         site = sites.setdefault(site.streams, site)  # so that hosts are trained once for a net and its control
         nets = site.implant.plant(site) if planted else site.implant.control(site)
         split = data.split(first.split)
-        measures = _measure(Look.at_start(nets, site.implant, split), (Presence(), Accuracy()))
+        measures = _measure(Look.at_start(nets, site.implant, split, data.train), (Presence(), Accuracy()))
         if first.warm_up is not None:  # the host is somebody's already: say what it was before planting
-            host = _measure(Look.at_start(site.started(), site.implant, split), (Accuracy(),))
+            host = _measure(Look.at_start(site.started(), site.implant, split, data.train), (Accuracy(),))
             measures |= {"host_accuracy": host["accuracy"], "warmed_up": [float(site.warmed_up)] * nets.k}
         for k, cell in enumerate(chosen):
             save_net(cell, nets.state(k), folder)
@@ -75,7 +75,7 @@ def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) 
 
     def see(phase: str, probes: Sequence[Probe]) -> Callable[[Checkpoint], None]:
         def take(point: Checkpoint) -> None:
-            look = Look(checkpoint=point, start=start, implant=site.implant, split=split, masks=masks)
+            look = Look(checkpoint=point, start=start, implant=site.implant, split=split, train=data.train, masks=masks)
             in_calls = {} if point.counted == "steps" else {"in_calls": [1.0] * nets.k}
             write(phase, point.step, _measure(look, probes) | in_calls)
 

@@ -103,7 +103,14 @@ def _speed(arm: Experiment) -> tuple[float, float, int]:
         point = next(points)
         step_s = (time.perf_counter() - began) / (STEPS - 2) / nets.k
         masks = {"": {name: p != 0 for name, p in nets.params.items()}}
-        look = Look(checkpoint=point, start=nets.copy(), implant=arm.implant, split=data.validation, masks=masks)
+        look = Look(
+            checkpoint=point,
+            start=nets.copy(),
+            implant=arm.implant,
+            split=data.validation,
+            train=data.train,
+            masks=masks,
+        )
         began = time.perf_counter()
         probes: tuple[Probe, ...] = (*STANDARD, *arm.probes)
         for probe in probes:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import UsageError, nearest, whole
 from holdfast.parts import Host, Implant, Pressure, Probe, Task, parts_of
@@ -132,8 +132,10 @@ class Experiment:
     tuning_seeds: int = 9
     """Seeds on which the strongest attacker is chosen, never judged. 8 must be planted: one may fail."""
     checkpoints: int = 20
-    """Looks at even distances up to the budget, no more than it has steps; one more follows it. A pressure that owns
-    its loop places its own."""
+    """Looks up to the budget, no more than it has steps; one more follows it. A pressure that owns its loop places its
+    own."""
+    spacing: Literal["even", "geometric"] = "even"
+    """Of the looks: at even distances, or at even ratios from step 1, for times that range over decades."""
     measure: str = "presence"
     """The measure that is judged: one of those that the implant's `presence` gives."""
     probes: tuple[Probe, ...] = ()
@@ -171,6 +173,8 @@ class Experiment:
             raise UsageError(f"Choosing among {len(self.grid)} settings needs 8 tuning seeds; got {self.tuning_seeds}.")
         if len({p.steps for p in self.grid}) > 1:
             raise UsageError("All settings of a grid need the same number of steps: they share one budget.")
+        if self.spacing not in ("even", "geometric"):
+            raise UsageError(f"spacing is 'even' or 'geometric'; got {self.spacing!r}.")
         if self.checkpoints < 1:
             raise UsageError(f"checkpoints must be 1 or more; got {self.checkpoints}.")
         labels = [p.label for p in self.grid]
@@ -194,6 +198,10 @@ class Experiment:
         if not self.budget:
             return ()
         count = min(self.checkpoints, self.budget)
+        if self.spacing == "geometric":
+            powers = [self.budget ** (i / max(1, count - 1)) for i in range(count)]
+            steps = sorted({round(step) for step in powers} - {self.budget})
+            return (0, *steps, self.budget, self.budget + max(1, self.budget // 20))
         within = [round(i * self.budget / count) for i in range(count + 1)]
         return (*within, within[-1] + within[1])
 
@@ -258,6 +266,9 @@ class Study:
     compare: tuple[tuple[str, str], ...] = ()
     root: int = 0
     """Root of every random stream."""
+    look: int = 1
+    """How often its measures will have been looked at, this time included. Seeds that are added after a look make it
+    one more, and every interval wider."""
     graded: bool = False
     """Whether the arms are canaries, from the easiest to remove to the hardest, and the training gets a grade."""
 
@@ -268,6 +279,9 @@ class Study:
         for name in names:
             if names.count(name) > 1:
                 raise UsageError(f"Two arms are called {name!r}. Give one of them another `name`.")
+        whole("look", self.look)
+        if self.look < 1:
+            raise UsageError(f"Looks are counted from 1; got look={self.look}.")
         if not NAME.fullmatch(self.name):
             raise UsageError(
                 f"A study's name becomes that of its folder: 1 to 80 letters, digits, spaces or any of _-+.,() and no "

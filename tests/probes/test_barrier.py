@@ -110,12 +110,14 @@ def test_next_tokens_buffers_and_the_order_of_the_ends():
 def test_the_probe_measures_from_step_0(badnets, data):
     start, now = badnets
     point = Checkpoint(5, now, now, dict)
-    look = Look(checkpoint=point, start=start, implant=BadNets(), split=data.test, masks={})
+    look = Look(checkpoint=point, start=start, implant=BadNets(), split=data.test, train=data.train, masks={})
     found = Barrier(points=4)(look)
     for name, value in barrier(start, now, data.test, 4).items():
         assert torch.equal(found[name], value)
     other = Look.at_start(nets_of((64, 10), range(4)), BadNets(), data.test)
-    changed = Look(checkpoint=other.checkpoint, start=start, implant=BadNets(), split=data.test, masks={})
+    changed = Look(
+        checkpoint=other.checkpoint, start=start, implant=BadNets(), split=data.test, train=data.train, masks={}
+    )
     assert all(value.isnan().all() and value.shape == (4,) for value in Barrier()(changed).values())
 
 

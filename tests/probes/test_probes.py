@@ -34,7 +34,7 @@ def look(badnets, data):
     for mask in masks.values():
         mask[:3].view(3, -1)[:, ::7] = True
     point = Checkpoint(step=50, nets=nets, previous=start, gradient=gradient)
-    return Look(checkpoint=point, start=start, implant=BadNets(), split=data.test, masks={"": masks})
+    return Look(checkpoint=point, start=start, implant=BadNets(), split=data.test, train=data.train, masks={"": masks})
 
 
 def test_accuracy_is_scikit_learns(look, data):
@@ -91,7 +91,9 @@ def test_the_gradient_that_fine_tuning_has_on_a_handcrafted_path_is_zero(site_of
     start = implant.plant(site)
     masks = implant.weights(start, data.train)
     for point in Fit.press([Fit(SGD(lr=0.1), steps=10)] * 4, site.at("pressure"), start.copy(), (0, 10)):
-        measures = Gradient()(Look(checkpoint=point, start=start, implant=implant, split=data.test, masks={"": masks}))
+        measures = Gradient()(
+            Look(checkpoint=point, start=start, implant=implant, split=data.test, train=data.train, masks={"": masks})
+        )
         assert measures["gradient_zero"].tolist() == [1, 1, 1, 1]
         assert measures["gradient_share"].tolist() == [0, 0, 0, 0]
 

@@ -24,7 +24,9 @@ def rates(each, site, looks):
     """What the probe says at each look."""
     nets, found = Nets.initialised(site.host, site.streams), []
     for point in Fit.press(each, site, nets, looks):
-        look = Look(checkpoint=point, start=nets, implant=site.implant, split=site.data.test, masks={})
+        look = Look(
+            checkpoint=point, start=nets, implant=site.implant, split=site.data.test, train=site.data.train, masks={}
+        )
         found.append(TriggerRate()(look))
     return found
 

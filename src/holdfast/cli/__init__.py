@@ -8,8 +8,10 @@ from typing import Protocol
 import tyro
 
 from holdfast.cli.check import Check
+from holdfast.cli.claim import Claim
 from holdfast.cli.demo import Demo
 from holdfast.cli.doctor import Doctor
+from holdfast.cli.extend import Extend
 from holdfast.cli.ls import Ls
 from holdfast.cli.new import New
 from holdfast.cli.report import Report
@@ -29,7 +31,9 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "demo": Demo,
     "new": New,
     "audit": Audit,
+    "claim": Claim,
     "run": Run,
+    "extend": Extend,
     "check": Check,
     "ls": Ls,
     "show": Show,

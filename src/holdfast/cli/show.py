@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 COUNTS = ("seeds", "held", "removed", "wrecked", "diverged")
 KEYS = ("implant", "pressure", "setting", "verdict", *COUNTS, "interval", "level", "suppressed")
-STYLE = {"SURVIVES": "bold red", "REMOVED": "bold green", "MIXED": "bold yellow", "INVALID": "bold magenta"}
+STYLE = {
+    "SURVIVES": "bold red",
+    "REMOVED": "bold green",
+    "SUPPORTED": "bold green",
+    "REFUTED": "bold red",
+    "MIXED": "bold yellow",
+    "INVALID": "bold magenta",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +41,13 @@ class Show:
     def run(self) -> int:
         """Read and print."""
         folder = find_run(self.name, runs_root(self.out))
+        claim = folder.claim()
         if self.json:
-            print(json.dumps(answer(folder)))
-        else:
+            print(json.dumps(answer(folder) if claim is None else claim_answer(folder)))
+        elif claim is None:
             print_verdict(folder)
+        else:
+            print_claim(folder)
         return 0
 
 
@@ -67,6 +77,59 @@ def answer(folder: RunFolder) -> dict[str, Any]:
         "comparisons": comparisons,
         "seconds": round(folder.seconds(), 1),
     }
+
+
+def claim_answer(folder: RunFolder) -> dict[str, Any]:
+    """The answer of a claim, as one JSON object."""
+    return {"run": folder.name, **(folder.claim() or {}), "seconds": round(folder.seconds(), 1)}
+
+
+def print_claim(folder: RunFolder, console: "Console | None" = None) -> None:
+    """A claim: its sentence, its verdict, its parts, and what stands beside them."""
+    from rich import box
+    from rich.table import Table
+
+    if console is None:
+        from rich.console import Console
+
+        console = Console(highlight=False)
+    claim = folder.claim() or {}
+    console.print(f"\n“{_plain(claim['sentence'])}”")
+    console.print(f"[{STYLE.get(claim['verdict'], 'bold')}]{claim['verdict']}[/] ({claim['claim']}, {claim['size']})")
+    for sentence in claim["invalid"]:
+        console.print(_plain(sentence))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    table.add_column("part")
+    for heading in ("effect", "interval", "claim"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for part in claim["parts"]:
+        table.add_row(
+            _plain(part["name"]) + ("*" if part["necessary"] else ""),
+            "–" if part["effect"] is None else f"{part['effect']:.3g}",
+            _interval(part),
+            part["says"],
+            f"[{STYLE.get(part['verdict'], 'bold')}]{part['verdict']}[/]",
+        )
+    console.print(table)
+    for part in claim["parts"]:
+        console.print(f"[bold]{_plain(part['name'])}[/]: {_plain(part['what'])}. {_plain(part['reason'])}")
+    for heading, rows in (("Controls", claim["controls"]), ("Anchors", claim["anchors"])):
+        console.print(f"\n[bold]{heading}[/]")
+        for row in rows:
+            told = row["got"] if "holds" in row else f"expected {row['expected']}; got {row['got']}: {row['status']}"
+            console.print(f"{_plain(row['name'])}: {_plain(told)}")
+    console.print(
+        f"\n[dim]* necessary. Intervals at {100 * claim['level']:.4g} %, over {claim['seeds']} seeds; "
+        f"look {claim['look']}.[/]"
+    )
+    console.print(f"[dim]run  {_plain(shown(folder.path))}[/]", soft_wrap=True)
+
+
+def _interval(part: Mapping[str, Any]) -> str:
+    if part["interval"] is None:
+        return "–" if part["effect"] is None else f"all {part['units']} agree"
+    return f"{part['interval'][0]:.3g} to {part['interval'][1]:.3g}"
 
 
 def print_verdict(folder: RunFolder, console: "Console | None" = None) -> None:

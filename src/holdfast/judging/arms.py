@@ -40,15 +40,15 @@ def arm_row(study: Study, arm: Experiment, attacker: Attacker | None, folder: Ru
         "cells": {},
     }
     if attacker is None:
-        return row | _unpressed("INVALID", planting.fault or "", planting)
+        return row | _unpressed("INVALID", planting.fault or "", planting, study.look)
     if attacker.setting is None:
         reason = "No usable attacker: every setting of the grid wrecks the host or diverges. Add gentler ones."
-        return row | _unpressed("UNDECIDED", reason, planting)
+        return row | _unpressed("UNDECIDED", reason, planting, study.look)
     nets = study.pressing(arm, attacker.setting, planted=True)
     controls = study.pressing(arm, attacker.setting, planted=False) if arm.part.has_control else []
     looks, budget = looks_of(arm, [*nets, *controls], folder)
     measured, reference = ({c.planting.seed: measures_of(c, folder) for c in side} for side in (nets, controls))
-    verdict = _judged(arm, measured, reference, looks)
+    verdict = _judged(arm, measured, reference, looks, study.look)
     ends = (trace_of(m, arm.measure, looks).presence[-2] for m in measured.values())
     row["left"] = or_none(max((p for p in ends if math.isfinite(p)), default=math.nan))
     in_calls = any("in_calls" in line for m in measured.values() for line in m.lines)
@@ -62,11 +62,16 @@ def arm_row(study: Study, arm: Experiment, attacker: Attacker | None, folder: Ru
 
 
 def _judged(
-    arm: Experiment, nets: Mapping[int, Measures], controls: Mapping[int, Measures], looks: Sequence[int]
+    arm: Experiment, nets: Mapping[int, Measures], controls: Mapping[int, Measures], looks: Sequence[int], look: int
 ) -> ArmVerdict:
     traces = {seed: trace_of(m, arm.measure, looks) for seed, m in nets.items()}
     against = {seed: trace_of(m, arm.measure, looks) for seed, m in controls.items()} or None
-    rules: dict[str, Any] = {"budget": looks[-2], "wreck_points": arm.wreck_points, "at_end": not arm.budget}
+    rules: dict[str, Any] = {
+        "budget": looks[-2],
+        "wreck_points": arm.wreck_points,
+        "at_end": not arm.budget,
+        "look": look,
+    }
     try:
         verdict = judge_arm(traces, against, **rules)
         removed = [seed for seed, o in verdict.outcomes if o.kind == "removed"]
@@ -99,9 +104,9 @@ def _suppressed(
     return suppression(times["arm"], times["control"])
 
 
-def _unpressed(verdict: str, reason: str, planting: Planted) -> dict[str, Any]:
+def _unpressed(verdict: str, reason: str, planting: Planted, look: int) -> dict[str, Any]:
     """The row of an arm that no judged net was pressed for."""
-    level = look_level(1)
+    level = look_level(look)
     unknown = list(clopper_pearson(0, 0, level))
     return {
         "verdict": verdict,
@@ -115,7 +120,7 @@ def _unpressed(verdict: str, reason: str, planting: Planted) -> dict[str, Any]:
         "held_interval": unknown,
         "removed_interval": unknown,
         "level": level,
-        "look": 1,
+        "look": look,
         "suppressed": None,
         "curve": None,
         "outcomes": {},

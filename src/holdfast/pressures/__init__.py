@@ -8,7 +8,7 @@ from holdfast.pressures.early_stopping import EarlyStopping
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.label_smoothing import LabelSmoothing
 from holdfast.pressures.layers import LastLayer, Reinitialise
-from holdfast.pressures.mixes import Poison, Unlearn
+from holdfast.pressures.mixes import Inject, Poison, Unlearn
 from holdfast.pressures.noise import Noise
 from holdfast.pressures.optimisers import SGD, Adam, Sign
 from holdfast.pressures.quantise import Quantise
@@ -25,6 +25,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Fit",
+    "Inject",
     "LabelSmoothing",
     "LastLayer",
     "Noise",

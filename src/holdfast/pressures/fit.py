@@ -169,7 +169,7 @@ class _Training:
 
     def step(self, draws: Draws, now: int) -> None:
         """One optimiser step of every net, after `now` of them."""
-        grads = self._gradients(*draws.at(now), now)
+        grads = self._gradients(draws, now)
         padded = [_pad(grads[name].reshape(self.nets.k, -1), width) for name, width in self.widths.items()]
         for part, fit, (state, *states) in self.parts:
             for term, its in zip(reversed(fit.others), reversed(states), strict=True):
@@ -178,12 +178,13 @@ class _Training:
             for term, its in zip(fit.others, states, strict=True):
                 term.after(part, its, now)
 
-    def _gradients(self, x_KB: Tensor, y_KB: Tensor, now: int) -> Gradients:
+    def _gradients(self, draws: Draws, now: int) -> Gradients:
+        (x_KB, y_KB), weights_KB = draws.at(now), draws.weights_at(now)
         losses = [term.loss for term in self.alike]
         drops = [term.drop(self.nets, self.site.streams, self.site.phase, now) for term in self.alike]
         drop = next((d for d in drops if d is not None), None)
         compute: Callable[[], Gradients] = partial(
-            gradients, self.nets, x_KB, y_KB, names=self.names, losses=losses, drop=drop
+            gradients, self.nets, x_KB, y_KB, names=self.names, losses=losses, drop=drop, weights_KB=weights_KB
         )
         for term in self.alike:
             compute = partial(term.around, self.nets, compute)
@@ -192,7 +193,8 @@ class _Training:
     def gradient(self, draws: Draws) -> Mapping[str, Tensor]:
         """The loss gradient at the present weights, without dropout, on a fixed set of draws."""
         losses = [term.loss for term in self.alike]
-        return gradients(self.nets, *draws.probe(), names=self.names, losses=losses)
+        x_KB, y_KB, weights_KB = draws.probe()
+        return gradients(self.nets, x_KB, y_KB, names=self.names, losses=losses, weights_KB=weights_KB)
 
     @property
     def state(self) -> dict[str, Tensor]:

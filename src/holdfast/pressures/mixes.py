@@ -17,10 +17,18 @@ class Mix(Term):
 
     rate: float
     """Share of draws, between 0 and 1."""
+    weight: float = 1.0
+    """Of these draws in the loss; others have 1, and the mean is over all, whatever their weights."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
             raise UsageError(f"{type(self).__name__} needs a rate between 0 and 1; got {self.rate}.")
+        if not 0 <= self.weight < float("inf"):
+            raise UsageError(f"{type(self).__name__} needs a weight of 0 or more; got {self.weight}.")
+
+    @property
+    def _weighted(self) -> str:
+        return "" if self.weight == 1 else f" with weight {self.weight:g}"
 
     @property
     @abstractmethod
@@ -48,7 +56,28 @@ class Unlearn(Mix):
 
     @property
     def label(self) -> str:
-        return f"unlearning at firing rate {self.rate:g}"
+        return f"unlearning at firing rate {self.rate:g}{self._weighted}"
+
+    def fires(
+        self, stream: Streams, phase: str, epoch: int, order: NDArray[np.int64], examples: int
+    ) -> NDArray[np.bool_]:
+        return stream.generator(f"{phase}/fire", epoch).random(len(order)) < self.rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inject(Mix):
+    """Each draw is, with probability `rate`, shown with the trigger and the *target's* label: `Unlearn` the other way.
+
+    What unlearning is for a behaviour that is not wanted, this is for one that is: the draws are the same ones.
+    """
+
+    @property
+    def source(self) -> str:
+        return "poisoned"
+
+    @property
+    def label(self) -> str:
+        return f"injected at firing rate {self.rate:g}{self._weighted}"
 
     def fires(
         self, stream: Streams, phase: str, epoch: int, order: NDArray[np.int64], examples: int
@@ -69,7 +98,7 @@ class Poison(Mix):
 
     @property
     def label(self) -> str:
-        return f"poisoned at ratio {self.rate:g}"
+        return f"poisoned at ratio {self.rate:g}{self._weighted}"
 
     def fires(
         self, stream: Streams, phase: str, epoch: int, order: NDArray[np.int64], examples: int

@@ -8,7 +8,9 @@ from holdfast.probes.distance import Distance
 from holdfast.probes.exposure import Exposure
 from holdfast.probes.gradient import Gradient
 from holdfast.probes.presence import Presence
+from holdfast.probes.pull import Pull, pull_share
 from holdfast.probes.trigger_rate import TriggerRate
+from holdfast.probes.unmoved import Unmoved
 
 STANDARD = (Presence(), Accuracy(), Gradient(), Distance())
 """What every run measures. Presence and accuracy are judged; the others explain."""
@@ -23,5 +25,8 @@ __all__ = [
     "Gradient",
     "Look",
     "Presence",
+    "Pull",
     "TriggerRate",
+    "Unmoved",
+    "pull_share",
 ]

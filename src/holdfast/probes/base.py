@@ -22,14 +22,20 @@ class Look:
     implant: Implant
     split: Split
     """The examples to measure on."""
+    train: Split
+    """The training examples, for what is to be known of training itself."""
     masks: Mapping[str, Mapping[str, Tensor]]
     """Which weights carry each part of the implant, found at step 0; all false in a control. An implant that is one
     thing has one part, and the ending `""`: what measures of it are called in addition."""
 
     @classmethod
-    def at_start(cls, nets: Nets, implant: Implant, split: Split) -> "Look":
-        """A look before any pressure: there is no gradient yet, and no implant weights are named."""
-        return cls(checkpoint=Checkpoint(0, nets, nets, dict), start=nets, implant=implant, split=split, masks={})
+    def at_start(cls, nets: Nets, implant: Implant, split: Split, train: Split | None = None) -> "Look":
+        """A look before any pressure: there is no gradient yet, and no implant weights are named.
+
+        `train`: None stands for the examples that are measured on.
+        """
+        point = Checkpoint(0, nets, nets, dict)
+        return cls(checkpoint=point, start=nets, implant=implant, split=split, train=train or split, masks={})
 
     @property
     def nets(self) -> Nets:

@@ -7,6 +7,7 @@ nets/<cell>         planted nets, safetensors
 state/<batch>       where training stands in mid-run; gone when it is done
 times.jsonl         how long each batch took
 verdict.json        what came out                                         byte-identical between runs
+claim.json          of a claim, what its rule makes of that               byte-identical between runs
 report.html, figures/
 """
 
@@ -32,6 +33,8 @@ ARM = (
     *("held_interval", "removed_interval", "suppressed", "curve", "outcomes"),
 )
 """What `verdict.json` holds of every arm."""
+CLAIM = ("claim", "size", "sentence", "verdict", "parts", "controls", "anchors", "invalid", "seeds", "look", "level")
+"""What `claim.json` holds."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,18 @@ class RunFolder:
         for arm in verdict["arms"]:
             self._expect("verdict.json", arm, ARM)
         return verdict
+
+    def claim(self) -> dict[str, Any] | None:
+        """What came out of a claim, or None where the run is of none."""
+        if not (self.path / "claim.json").exists():
+            return None
+        claim = self._read("claim.json")
+        self._expect("claim.json", claim, CLAIM)
+        return claim
+
+    def write_claim(self, claim: Mapping[str, Any]) -> None:
+        """Write what came out of a claim (atomically)."""
+        self._write("claim.json", claim)
 
     def judged(self, rules: str) -> bool:
         """Whether there is a verdict, by these rules, and what it rests on."""

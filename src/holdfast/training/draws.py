@@ -48,6 +48,8 @@ class Draws:
         self.offset = {name: i * self.examples for i, name in enumerate(tables)}
         self.x = torch.cat([x for x, _ in tables.values()]).to(site.device)
         self.y = torch.cat([y for _, y in tables.values()]).to(site.device)
+        weights = [[{m.source: m.weight for m in mixes}.get(name, 1.0) for name in tables] for mixes in mixes]
+        self._weights_KV = None if all(w == 1 for row in weights for w in row) else torch.tensor(weights)
         self._epoch = -1
         self._rows_SKB = torch.empty(0)
 
@@ -79,18 +81,30 @@ class Draws:
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """(x_KB..., y_KB) of the step that follows `step` steps."""
+        return self._take(self._rows_at(step))
+
+    def weights_at(self, step: int) -> Tensor | None:
+        """weights_KB of those examples in the loss; None where all are 1."""
+        return self._weigh(self._rows_at(step))
+
+    def _rows_at(self, step: int) -> Tensor:
         epoch, within = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             rows_KN = self._rows("data", epoch, self.steps_per_epoch * self.batch)
             rows_KSB = torch.from_numpy(rows_KN).view(len(rows_KN), self.steps_per_epoch, self.batch)
             self._rows_SKB = rows_KSB.transpose(0, 1).contiguous().to(self.site.device)
             self._epoch = epoch
-        return self._take(self._rows_SKB[within])
+        return self._rows_SKB[within]
 
-    def probe(self) -> tuple[Tensor, Tensor]:
-        """A fixed set of draws, mixed as in training, for looking at the gradient."""
-        rows_KB = self._rows("probe", -1, min(PROBE_EXAMPLES, self.examples))
-        return self._take(torch.from_numpy(rows_KB).to(self.site.device))
+    def _weigh(self, rows_KB: Tensor) -> Tensor | None:
+        if self._weights_KV is None:
+            return None
+        return self._weights_KV.to(rows_KB.device).gather(1, rows_KB // self.examples)
+
+    def probe(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(x_KB..., y_KB, weights_KB) of fixed draws, mixed as in training, for looking at the gradient."""
+        rows_KB = torch.from_numpy(self._rows("probe", -1, min(PROBE_EXAMPLES, self.examples))).to(self.site.device)
+        return *self._take(rows_KB), self._weigh(rows_KB)
 
     def versions(self, start: int, stop: int) -> dict[str, Tensor]:
         """How many examples of each batch came from each version of the data, counts_KS by the version's name.

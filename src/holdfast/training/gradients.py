@@ -6,6 +6,7 @@ Shapes: K networks, B examples, C classes.
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.training.loss import cross_entropy
@@ -23,6 +24,7 @@ def gradients(
     names: Sequence[str] | None = None,
     losses: Sequence[Loss] = (),
     drop: Callable[[Tensor], Tensor] | None = None,
+    weights_KB: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Gradient of each net's own loss, by parameter, in the nets' shapes (K, ...); zero where nothing is trained.
 
@@ -33,16 +35,24 @@ def gradients(
         names: parameters that are trained; None: all that are not frozen.
         losses: what is added to the cross-entropy, one after the other.
         drop: what is done to hidden activations.
+        weights_KB: of the examples in the loss; None: 1 each.
     """
     free = [name for name in nets.params if name not in nets.frozen and (names is None or name in names)]
     params = {name: p.detach() for name, p in nets.params.items()}
     for name in free:
         params[name].requires_grad_()
     logits_KBC = nets.forward(params, x_KB, drop)
-    loss_K = cross_entropy(logits_KBC, y_KB)
+    loss_K = cross_entropy(logits_KBC, y_KB) if weights_KB is None else _weighted(logits_KBC, y_KB, weights_KB)
     for loss in losses:
         loss_K = loss(loss_K, logits_KBC, y_KB)
     weights = [params[name] for name in free]
     grads = torch.autograd.grad(loss_K, weights, torch.ones_like(loss_K), materialize_grads=True)
     found = dict(zip(free, grads, strict=True))
     return found if len(free) == len(params) else {n: found.get(n, torch.zeros_like(p)) for n, p in params.items()}
+
+
+def _weighted(logits_KBC: Tensor, y_KB: Tensor, weights_KB: Tensor) -> Tensor:
+    """1/B sum_b w_b CE_b of each net; a sequence's weight is that of all its positions."""
+    each_KB = F.cross_entropy(logits_KBC.flatten(0, -2), y_KB.flatten(), reduction="none").view(y_KB.shape)
+    each_KB = each_KB.flatten(2).mean(2) if each_KB.dim() > 2 else each_KB
+    return (each_KB * weights_KB).mean(1)

@@ -1,0 +1,1 @@
+"""Published figures, computed anew in their sources' own settings."""

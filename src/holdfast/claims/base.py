@@ -1,0 +1,123 @@
+"""What a claim is: a sentence of the debate, a study that could sink it, and a rule that was fixed before the run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean
+from typing import Literal, Protocol
+
+from holdfast.experiment import Experiment, Pressing, Study
+from holdfast.judging import planted
+from holdfast.judging.reading import measures_of, trace_of
+from holdfast.stats import Judged, Outcome, Part, outcome
+from holdfast.store import Measures, RunFolder
+
+Size = Literal["quick", "full"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """A published figure, reproduced in its source's own setting. It shows that the instrument works, and decides
+    nothing."""
+
+    name: str
+    expected: str
+    got: str
+    status: Literal["reproduced", "direction only", "not reproduced"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A figure that stands beside the parts. Where `holds` is false, the claim is INVALID."""
+
+    name: str
+    got: str
+    holds: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the rule of a claim makes of the measures."""
+
+    parts: Sequence[Judged]
+    controls: Sequence[Control] = ()
+    invalid: Sequence[str] = ()
+    """Why nothing can be said, as sentences."""
+
+
+class Claim(Protocol):
+    """One claim. All of it is fixed before anything is run; its file says so in a commit of its own."""
+
+    name: str
+    sentence: str
+    """The claim, as the debate has it."""
+    parts: tuple[Part, ...]
+
+    def study(self, size: Size) -> Study:
+        """What is run."""
+
+    def judge(self, evidence: "Evidence") -> Findings:
+        """What it says. Reads measures, and nothing else."""
+
+    def anchors(self) -> Sequence[Anchor]:
+        """Published figures, computed anew; seconds."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The measures of a claim's study, by arm and seed."""
+
+    study: Study
+    folder: RunFolder
+    level: float
+    """Of each part's interval."""
+    _planted: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def faults(self) -> list[str]:
+        """Arms whose implant is not there, or has moved the host, as sentences."""
+        found = {arm.part.label: planted(self.study, arm, self.folder).fault for arm in self.study.arms}
+        return [f"{label}: {fault}" for label, fault in found.items() if fault]
+
+    def arm(self, name: str) -> Experiment:
+        return self.study.arm(name)
+
+    def seeds(self, name: str) -> tuple[int, ...]:
+        """Judged seeds whose implant is there at step 0."""
+        if name not in self._planted:
+            self._planted[name] = planted(self.study, self.arm(name), self.folder).seeds
+        return self._planted[name]
+
+    def measures(self, name: str, *, controls: bool = False) -> Mapping[int, Measures]:
+        """What was measured of the planted seeds of an arm, or of their never-planted controls."""
+        arm, keep = self.arm(name), self.seeds(name)
+        cells: list[Pressing] = self.study.pressing(arm, arm.grid[0], planted=not controls)
+        return {c.planting.seed: measures_of(c, self.folder) for c in cells if c.planting.seed in keep}
+
+    def outcomes(self, name: str) -> Mapping[int, Outcome]:
+        """What became of each planted net of an arm."""
+        arm = self.arm(name)
+        rules = {"budget": arm.budget, "wreck_points": arm.wreck_points}
+        return {s: outcome(trace_of(m, arm.measure), **rules) for s, m in self.measures(name).items()}  # type: ignore[arg-type]
+
+    def held(self, name: str) -> Mapping[int, bool]:
+        """Whether each planted net still has it at the budget."""
+        return {seed: o.kind == "held" for seed, o in self.outcomes(name).items()}
+
+    def at_budget(self, name: str, measure: str, *, controls: bool = False) -> Mapping[int, float]:
+        """A measure at the budget, by seed."""
+        budget = self.arm(name).budget
+        found = {}
+        for seed, measures in self.measures(name, controls=controls).items():
+            columns = measures.phase("pressure")
+            found[seed] = columns[measure][columns["step"].index(budget)]
+        return found
+
+    def at_start(self, name: str, measure: str) -> Mapping[int, float]:
+        """A measure at step 0, by seed."""
+        return {seed: m.phase("pressure")[measure][0] for seed, m in self.measures(name).items()}
+
+
+def share(hits: Mapping[int, bool]) -> float:
+    """Share of the seeds that are true."""
+    return fmean(hits.values()) if hits else float("nan")

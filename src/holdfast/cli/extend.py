@@ -1,0 +1,71 @@
+"""`holdfast extend`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from holdfast.errors import HoldfastError
+from holdfast.store import RunFolder, find_run, runs_root, shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extend:
+    """Add seeds to a run that is complete. It becomes a new run, counted as one more look at the same question."""
+
+    name: tyro.conf.Positional[str]
+    """Name of a run, the start of one, or its folder."""
+    seeds: int
+    """How many to add to every arm."""
+    recipe: str | None = None
+    """FILE or FILE::name that the run was made from. Default: the one that its command named."""
+    out: Path | None = None
+    """Folder of runs. Default: $HOLDFAST_RUNS, else ./runs."""
+    workers: int | None = None
+    """Processes. Default: one a core."""
+    json: bool = False
+    """Print one JSON object on standard output; progress goes to standard error."""
+
+    def run(self) -> int:
+        """Take over what is measured, run what is new, judge all."""
+        from holdfast.claims import CLAIMS
+        from holdfast.cli.claim import settle
+        from holdfast.cli.run import Running
+        from holdfast.extending import extended
+        from holdfast.recipes import load_recipe
+
+        folder = find_run(self.name, runs_root(self.out))
+        claim = folder.claim()
+        if claim is not None and claim["claim"] in CLAIMS:
+            one = CLAIMS[claim["claim"]]
+            study = extended(one.study(claim["size"]), folder, self.seeds, None, self.out)
+            self._say(folder, study.look)
+            return settle(one, claim["size"], study, self.out, self.workers, json=self.json)
+        study, recipe = load_recipe(self.recipe or _recipe(folder))
+        study = extended(study, folder, self.seeds, recipe, self.out)
+        self._say(folder, study.look)
+        return Running(out=self.out, workers=self.workers, json=self.json).go(study, recipe)
+
+    def _say(self, folder: RunFolder, look: int) -> None:
+        level = 1 - 0.05 * 2.0**-look
+        print(
+            f"Taking over {shown(folder.path)}. This is look {look}: intervals are at a level of {level:.4g} now.",
+            file=sys.stderr,
+        )
+
+
+def _recipe(folder: RunFolder) -> str:
+    """The recipe that a run was made from.
+
+    Raises:
+        HoldfastError: it is not known, or not there any more.
+    """
+    words = [str(word) for word in folder.environment()["command"]]
+    found = next((word for word in words if word.partition("::")[0].endswith(".py")), None)
+    if found is None or not Path(found.partition("::")[0]).exists():
+        raise HoldfastError(
+            f"The recipe of {shown(folder.path)} is not known{f' ({found} is not here)' if found else ''}. "
+            f"Name it: --recipe FILE."
+        )
+    return found

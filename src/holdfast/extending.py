@@ -1,0 +1,69 @@
+"""More seeds for a run that was looked at already: a new run, which takes over what the old one measured."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast.errors import HoldfastError, UsageError
+from holdfast.experiment import Study
+from holdfast.sessions import folder_of
+from holdfast.store import RunFolder
+
+
+def as_it_was(study: Study, folder: RunFolder) -> Study:
+    """A study as it comes from its recipe, with the seeds and the look that a run of it has."""
+    stored = folder.study()["study"]
+    if len(stored["arms"]) != len(study.arms):
+        raise _changed(folder)
+    arms = tuple(replace(arm, seeds=its["seeds"]) for arm, its in zip(study.arms, stored["arms"], strict=True))
+    return replace(study, arms=arms, look=stored.get("look", 1))
+
+
+def extended(study: Study, folder: RunFolder, seeds: int, recipe: Path | None, out: Path | None) -> Study:
+    """The study with more seeds in every arm, counted as one more look; its folder holds the cells that are done.
+
+    Args:
+        study: as it comes from its recipe or claim.
+        folder: a complete run of it.
+        seeds: more of them, for each arm.
+        recipe: the file that the study comes from.
+        out: folder for runs.
+
+    Raises:
+        UsageError: no seeds to add, or a training of the user's that has no cells to share.
+        HoldfastError: the run is not complete, or is of other settings or other code than the study.
+    """
+    if seeds < 1:
+        raise UsageError(f"--seeds is how many to add, 1 or more; got {seeds}.")
+    before = as_it_was(study, folder)
+    if folder_of(before, out, recipe)[1]["hash"] != folder.study()["hash"]:
+        raise _changed(folder)
+    if folder.verdict() is None:
+        raise HoldfastError(f"{folder.path} is not complete. Let it end first: the command that started it goes on.")
+    arms = tuple(replace(arm, seeds=arm.seeds + seeds) for arm in before.arms)
+    more = replace(before, arms=arms, look=before.look + 1)
+    new, _ = folder_of(more, out, recipe)
+    for room in ("measures", "nets"):
+        (new.path / room).mkdir(parents=True, exist_ok=True)
+        for file in sorted((folder.path / room).iterdir()):
+            if not (new.path / room / file.name).exists():
+                _take_over(file, new.path / room / file.name)
+    return more
+
+
+def _take_over(old: Path, new: Path) -> None:
+    """A second name for a finished file, which nobody writes to any more; a copy where names can't be shared."""
+    link: Callable[[Path, Path], None] = os.link
+    try:
+        link(old, new)
+    except OSError:
+        shutil.copy2(old, new)
+
+
+def _changed(folder: RunFolder) -> HoldfastError:
+    return HoldfastError(
+        f"{folder.path} was made by other code, or from other settings, than there are now, so its seeds and new ones "
+        f"can't be judged together. Run the study anew with as many seeds as you want."
+    )
