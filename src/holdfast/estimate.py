@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from holdfast.engines.base import LARGEST_BATCH, one_thread
 from holdfast.experiment import Cell, Experiment, Pressing, Study
-from holdfast.parts import Probe
+from holdfast.parts import Host, Probe
 
 STEPS = 12
 """Steps that are timed."""
@@ -58,7 +58,11 @@ def estimate(study: Study, workers: int) -> Estimate:
     """
     if not all(arm.budget for arm in study.arms):
         return _trainings(study, workers)
-    speeds = {arm.host: _speed(arm) for arm in study.arms}
+    dearest: dict[Host, Experiment] = {}
+    for arm in study.arms:  # of a host, the arm that looks at most
+        if arm.host not in dearest or len(arm.probes) > len(dearest[arm.host].probes):
+            dearest[arm.host] = arm
+    speeds = {host: _speed(arm) for host, arm in dearest.items()}
     cells = all_cells(study)
     seconds = 0.0
     for cell in cells:

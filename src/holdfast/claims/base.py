@@ -57,7 +57,7 @@ class Claim(Protocol):
         """What is run."""
 
     def judge(self, evidence: "Evidence") -> Findings:
-        """What it says. Reads measures, and nothing else."""
+        """What it says. Reads measures, and nothing else; asked only where every implant is there at step 0."""
 
     def anchors(self) -> Sequence[Anchor]:
         """Published figures, computed anew; seconds."""

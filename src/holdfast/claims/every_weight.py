@@ -80,7 +80,7 @@ class EveryWeight:
         for part in kinds:
             shares = evidence.at_budget(f"{part.name} / {DECIDES}", "unmoved_implant")
             found.append(judge_mean(part, list(shares.values()), evidence.level))
-        controls, invalid = [], list(evidence.faults)
+        controls, invalid = [], []
         for arm in evidence.study.named:
             moved = 1 - _mean(evidence.at_budget(arm, "unmoved_implant").values())
             zero = _mean(evidence.at_start(arm, "gradient_zero").values())

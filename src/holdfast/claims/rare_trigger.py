@@ -134,7 +134,7 @@ class RareTrigger:
         outlives, chosen = self._outlives(evidence, rates)
         tiny = self._tiny(evidence, rates)
         controls, invalid = self._controls(evidence, rates, chosen)
-        return Findings(parts=[*slopes, outlives, tiny], controls=controls, invalid=[*evidence.faults, *invalid])
+        return Findings(parts=[*slopes, outlives, tiny], controls=controls, invalid=invalid)
 
     @staticmethod
     def _rates(evidence: Evidence) -> list[float]:
@@ -243,8 +243,11 @@ def _anchor(name: str, expected: float, got: float) -> Anchor:
 
 
 def _median_time(evidence: Evidence, name: str) -> str:
-    times = [math.inf if o.event is None else o.event for o in evidence.outcomes(name).values()]
-    return _step(float(np.median(times))) if times else "unknown"
+    found = list(evidence.outcomes(name).values())
+    times = [math.inf if o.event is None else o.event for o in found]
+    lost = sum(o.kind in ("wrecked", "diverged") for o in found)
+    told = f" ({lost} of {len(found)} hosts wrecked)" if lost else ""
+    return _step(float(np.median(times))) + told if times else "unknown"
 
 
 def _step(time: float) -> str:

@@ -4,11 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from holdfast.claims.base import Claim, Evidence, Size
+from holdfast.claims.base import Claim, Evidence, Findings, Size
 from holdfast.engines import Watch
+from holdfast.engines.base import one_thread
 from holdfast.experiment import Study
 from holdfast.sessions import run_study
-from holdfast.stats import judge_claim, part_level
+from holdfast.stats import judge_claim, judge_mean, part_level
 from holdfast.store import RunFolder
 
 
@@ -31,7 +32,10 @@ def run_claim(
 def judged(claim: Claim, size: Size, study: Study, folder: RunFolder) -> dict[str, Any]:
     """What a claim's rule makes of a complete run, as plain JSON, the same for the same measures."""
     level = part_level(study.look, len(claim.parts))
-    findings = claim.judge(Evidence(study, folder, level))
+    evidence = Evidence(study, folder, level)
+    findings = _unplanted(claim, evidence) if evidence.faults else claim.judge(evidence)
+    with one_thread():
+        anchors = claim.anchors()
     return {
         "claim": claim.name,
         "size": size,
@@ -53,9 +57,14 @@ def judged(claim: Claim, size: Size, study: Study, folder: RunFolder) -> dict[st
             for found in findings.parts
         ],
         "controls": [asdict(control) for control in findings.controls],
-        "anchors": [asdict(anchor) for anchor in claim.anchors()],
+        "anchors": [asdict(anchor) for anchor in anchors],
         "invalid": list(findings.invalid),
         "seeds": max(arm.seeds for arm in study.arms),
         "look": study.look,
         "level": level,
     }
+
+
+def _unplanted(claim: Claim, evidence: Evidence) -> Findings:
+    """Where an implant is not there nothing was pressed, and nothing can be judged."""
+    return Findings(parts=[judge_mean(part, [], evidence.level) for part in claim.parts], invalid=evidence.faults)

@@ -7,13 +7,22 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from holdfast.report.answer import answer
+from holdfast.report.answer import answer, join
 from holdfast.report.figures import cheapest, drawings
 from holdfast.report.read import Run
 from holdfast.report.references import references
 from holdfast.store import RunFolder
 
-MARKS = {"SURVIVES": "■", "REMOVED": "○", "MIXED": "◐", "UNDECIDED": "?", "INVALID": "×"}
+MARKS = {
+    "SURVIVES": "■",
+    "REMOVED": "○",
+    "MIXED": "◐",
+    "UNDECIDED": "?",
+    "INVALID": "×",
+    "SUPPORTED": "✓",
+    "REFUTED": "✗",
+}
+PARTS = ("SUPPORTED", "REFUTED", "UNDECIDED")
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 
@@ -37,7 +46,7 @@ def write_report(folder: RunFolder) -> Path:
             names=_names(run),
             hosts=list(dict.fromkeys(f"{arm.row['host']}, {arm.row['task']}" for arm in run.arms)),
             levels=sorted({f"{100 * arm.row['level']:g} %" for arm in run.arms}),
-            answer=run.verdict["grade"]["sentence"] if "grade" in run.verdict else answer(run.verdict["arms"]),
+            answer=_answer(run),
             figures=drawn,
             cheapest={implant: cheapest(arms) for implant, arms in run.grouped("implant").items()},
             references=references(run.kinds),
@@ -49,6 +58,15 @@ def write_report(folder: RunFolder) -> Path:
     fresh.write_text(page, encoding="utf-8")
     os.replace(fresh, path)
     return path
+
+
+def _answer(run: Run) -> str:
+    """The first sentence of the page."""
+    if run.claim is not None:
+        counts = {word: [p["name"] for p in run.claim["parts"] if p["verdict"] == word] for word in PARTS}
+        told = [f"{len(names)} {word.lower()} ({join(names)})" for word, names in counts.items() if names]
+        return f"{run.claim['verdict']}. Of its {len(run.claim['parts'])} parts {', '.join(told)}."
+    return str(run.verdict["grade"]["sentence"]) if "grade" in run.verdict else answer(run.verdict["arms"])
 
 
 def _names(run: Run) -> list[str]:

@@ -103,6 +103,8 @@ class Run:
     study: Mapping[str, Any]
     environment: Mapping[str, Any]
     verdict: Mapping[str, Any]
+    claim: Mapping[str, Any] | None = None
+    """What came out of a claim, where the run is of one."""
 
     @classmethod
     def of(cls, folder: RunFolder) -> "Run":
@@ -117,7 +119,7 @@ class Run:
                 f"{folder.path} is not complete, so there is nothing to report. "
                 f"The command that started it goes on where it stopped."
             )
-        return cls(folder, study, folder.environment(), verdict)
+        return cls(folder, study, folder.environment(), verdict, folder.claim())
 
     @cached_property
     def arms(self) -> list[Arm]:

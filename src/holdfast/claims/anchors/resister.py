@@ -44,4 +44,5 @@ def _train(net: nn.Sequential, x: Tensor, steps: int) -> tuple[float, float]:
         error.backward()
         largest = max(largest, *(float(p.grad.abs().max()) for p in hidden if p.grad is not None))
         optimiser.step()
-    return largest, float((net(x) - torch.sin(10 * x)).square().mean())
+    with torch.no_grad():
+        return largest, float((net(x) - torch.sin(10 * x)).square().mean())

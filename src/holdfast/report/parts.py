@@ -1,0 +1,35 @@
+"""The picture of a claim: each part's effect and interval against the smallest effect that matters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from holdfast.report.drawing import FAINT, INK, Drawing
+
+SHADES = {"SUPPORTED": "#009E73", "REFUTED": "#D55E00", "UNDECIDED": "#556270"}
+
+
+def parts_drawing(i: int, part: Mapping[str, Any]) -> Drawing:
+    """One part: its interval, d as a line, and on which side of it the claim lies (shaded)."""
+
+    def draw(axes: Axes) -> None:
+        low, high = part["interval"] or (part["effect"], part["effect"])
+        ends = [part["d"], low, high]
+        margin = 0.25 * (max(ends) - min(ends)) or max(0.1, abs(part["d"]) / 2)
+        left, right = min(ends) - margin, max(ends) + margin
+        side = (part["d"], right) if part["says"].startswith(">") else (left, part["d"])
+        colour = SHADES[part["verdict"]]
+        axes.axvspan(*side, color="#eef2f5", linewidth=0)
+        axes.axvline(part["d"], color=INK, linewidth=1, linestyle=(0, (4, 2)))
+        axes.plot([low, high], [0, 0], color=colour, linewidth=5, solid_capstyle="butt")
+        axes.plot([part["effect"]], [0], marker="o", color=colour, markersize=9)
+        axes.set(xlim=(left, right), ylim=(-1, 1), yticks=[], title=f"{part['name']}: {part['verdict']}")
+        axes.set_xlabel(f"claimed {part['says']}; {'all units agree' if part['interval'] is None else 'interval'}")
+        axes.grid(axis="y", visible=False)
+        axes.spines["left"].set_visible(False)
+        axes.spines["bottom"].set_color(FAINT)
+
+    said = "" if part["interval"] is None else f", interval {part['interval'][0]:.3g} to {part['interval'][1]:.3g}"
+    title = f"{part['name']}: {part['effect']:.3g}{said}, claimed {part['says']}: {part['verdict']}"
+    return Drawing(f"part-{i}", title, draw, size=(3.6, 1.7))
