@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from holdfast.pressures.mixes import Mix
 
 PROBE_EXAMPLES = 512
-"""Draws on which the gradient is looked at."""
+"""Draws on which the gradient is looked at; of sequences so many positions, in whole sequences."""
 
 
 class Draws:
@@ -46,8 +46,8 @@ class Draws:
         self.steps_per_epoch = self.examples // batch
         tables = {"clean": (site.data.train.x, site.data.train.y), **self._versions()}
         self.offset = {name: i * self.examples for i, name in enumerate(tables)}
-        self.x = torch.cat([x for x, _ in tables.values()]).to(site.device)
-        self.y = torch.cat([y for _, y in tables.values()]).to(site.device)
+        self.x = _one([x for x, _ in tables.values()]).to(site.device)
+        self.y = _one([y for _, y in tables.values()]).to(site.device)
         self._epoch = -1
         self._rows_SKB = torch.empty(0)
 
@@ -89,10 +89,16 @@ class Draws:
 
     def probe(self) -> tuple[Tensor, Tensor]:
         """A fixed set of draws, mixed as in training, for looking at the gradient."""
-        rows_KB = self._rows("probe", -1, min(PROBE_EXAMPLES, self.examples))
+        count = max(1, PROBE_EXAMPLES // self.y[0].numel())
+        rows_KB = self._rows("probe", -1, min(count, self.examples))
         return self._take(torch.from_numpy(rows_KB).to(self.site.device))
 
     def _take(self, rows_KB: Tensor) -> tuple[Tensor, Tensor]:
         x = self.x.index_select(0, rows_KB.reshape(-1))
         y = self.y.index_select(0, rows_KB.reshape(-1))
         return x.view(*rows_KB.shape, *self.x.shape[1:]), y.view(*rows_KB.shape, *self.y.shape[1:])
+
+
+def _one(tables: Sequence[Tensor]) -> Tensor:
+    """All of them below one another; without copying where there is one, which may be large."""
+    return tables[0] if len(tables) == 1 else torch.cat(tuple(tables))
