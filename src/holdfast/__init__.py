@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from holdfast.errors import UsageError as UsageError
     from holdfast.experiment import Experiment as Experiment
     from holdfast.experiment import Study as Study
+    from holdfast.hosts import CNN as CNN
+    from holdfast.hosts import GPT as GPT
+    from holdfast.hosts import LENET_300_100 as LENET_300_100
     from holdfast.hosts import MLP as MLP
     from holdfast.hosts import HuggingFace as HuggingFace
     from holdfast.implants import Backdoor as Backdoor
@@ -67,7 +70,7 @@ _PUBLIC = {
     "auditing": ("Audit",),
     "errors": ("DamagedRun", "HoldfastError", "UsageError"),
     "experiment": ("Experiment", "Study"),
-    "hosts": ("MLP", "HuggingFace"),
+    "hosts": ("CNN", "GPT", "LENET_300_100", "MLP", "HuggingFace"),
     "implants": (
         "Backdoor",
         "BadNets",

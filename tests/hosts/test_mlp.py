@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast import MLP, UsageError
+from holdfast import LENET_300_100, MLP, UsageError
 from holdfast.training.nets import Nets
 
 
@@ -50,6 +50,12 @@ def test_values_and_gradients_are_autograds(widths, batch):
         assert torch.allclose(x_KBI.grad[k], x_BI.grad, rtol=1e-5, atol=1e-5)
         for name, p in plain.named_parameters():
             assert torch.allclose(params[name].grad[k], p.grad, rtol=1e-5, atol=1e-5), name
+
+
+def test_lenet_300_100_has_the_weights_that_the_literature_counts():
+    net = LENET_300_100.build()
+    assert sum(p.numel() for name, p in net.named_parameters() if name.endswith("weight")) == 266_200
+    assert net(torch.rand(2, 28, 28)).shape == (2, 10)
 
 
 @pytest.mark.parametrize("widths", [(), (64,), (64, 0, 10), (-1, 10)])

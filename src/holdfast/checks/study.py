@@ -108,7 +108,8 @@ def _planting(study: Study, arm: Experiment) -> Iterator[Promise]:
 
 def _accuracy(nets: Nets, site: Site) -> list[float]:
     split = site.data.validation
-    accuracy: list[float] = (nets.logits(split.x).argmax(-1) == split.y.to(nets.device)).double().mean(-1).tolist()
+    hits_KN = nets.classes(split.x) == split.y.to(nets.device)
+    accuracy: list[float] = hits_KN.flatten(1).double().mean(-1).tolist()
     return accuracy
 
 

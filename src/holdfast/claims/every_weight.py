@@ -6,7 +6,7 @@ from statistics import fmean
 from holdfast.claims.anchors.resister import resister
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size
 from holdfast.experiment import Experiment, Study
-from holdfast.hosts import MLP
+from holdfast.hosts import LENET_300_100, MLP
 from holdfast.implants import BadNets, Handcrafted, Uchida
 from holdfast.parts import Host, Implant, Task
 from holdfast.pressures import SGD, Adam, Fit, WeightDecay
@@ -58,7 +58,7 @@ class EveryWeight:
 
     @staticmethod
     def _arm(size: Size, name: str, implant: Implant, optimiser: str, decay: float) -> Experiment:
-        host: Host = MLP(widths=(64, 64, 10) if size == "quick" else (784, 300, 100, 10))
+        host: Host = MLP(widths=(64, 64, 10)) if size == "quick" else LENET_300_100
         task: Task = Digits() if size == "quick" else FashionMNIST()
         terms = (OPTIMISERS[optimiser], *((WeightDecay(rate=decay),) if decay else ()))
         return Experiment(

@@ -89,6 +89,9 @@ def one_thread() -> Iterator[None]:
     """
     import torch
 
+    from holdfast.training.memory import keep_freed_memory
+
+    keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

@@ -129,3 +129,11 @@ class MLP:
             out = torch.baddbmm(params[f"{layer}.bias"].unsqueeze(1), values[-1], params[f"{layer}.weight"].mT)
             values.append(out if layer == self.layers[-1] else out.relu())
         return values[1:]
+
+
+LENET_300_100 = MLP(widths=(784, 300, 100, 10))
+"""LeNet-300-100 for images of 28 x 28 pixels: 266,200 weights and 410 biases.
+
+LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition" (there with other
+nonlinearities and loss); with ReLU, the net of the lottery-ticket literature (Frankle & Carbin 2019, arXiv 1803.03635).
+"""

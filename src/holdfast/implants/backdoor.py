@@ -13,11 +13,11 @@ from torch import Tensor
 from holdfast.errors import UsageError
 from holdfast.implants.triggers import Patch, Trigger
 from holdfast.tasks.base import Split
-from holdfast.training.nets import Nets
+from holdfast.training.nets import Nets, pieces
 from holdfast.training.site import Site
 
 SALIENCY_EXAMPLES = 1024
-"""Examples on which the effect of weights is measured, at most."""
+"""Examples on which the effect of weights is measured, at most; of sequences, so many positions at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +88,16 @@ class Backdoor:
         """
         params = {name: p.detach().requires_grad_(name not in nets.frozen) for name, p in nets.params.items()}
         stamped = self.trigger.stamp(self.others(split).x[:SALIENCY_EXAMPLES])
-        logits_KBC = nets.forward(params, nets.shared(stamped))
-        logits_KBC = logits_KBC if logits_KBC.dim() == 3 else logits_KBC[:, :, -1]
-        margin_K = (logits_KBC[..., self.target] - logits_KBC.logsumexp(-1)).mean(-1)
         free = [name for name in params if name not in nets.frozen]
         weights = [params[name] for name in free]
-        grads = torch.autograd.grad(margin_K, weights, torch.ones_like(margin_K), materialize_grads=True)
-        effect = {n: (g * nets.params[n]).abs() for n, g in zip(free, grads, strict=True)}
+        total = [torch.zeros_like(p) for p in weights]
+        for part in pieces(stamped, SALIENCY_EXAMPLES):
+            logits_KBC = nets.forward(params, nets.shared(part))
+            logits_KBC = logits_KBC if logits_KBC.dim() == 3 else logits_KBC[:, :, -1]
+            margin_K = (logits_KBC[..., self.target] - logits_KBC.logsumexp(-1)).sum(-1) / len(stamped)
+            grads = torch.autograd.grad(margin_K, weights, torch.ones_like(margin_K), materialize_grads=True)
+            total = [t + g for t, g in zip(total, grads, strict=True)]
+        effect = {n: (g * nets.params[n]).abs() for n, g in zip(free, total, strict=True)}
         return {n: effect.get(n, torch.zeros_like(p)) for n, p in nets.params.items()}
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Split:
-    """Examples with their classes: x_N... (float32) and y_N (int64)."""
+    """Examples with their classes, x_N... (float32) and y_N (int64); or tokens with the next ones, x_NT and y_NT."""
 
     x: Tensor
     y: Tensor

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from holdfast.pressures.mixes import Mix
 
 PROBE_EXAMPLES = 512
-"""Draws on which the gradient is looked at."""
+"""Draws on which the gradient is looked at; of sequences so many positions, in whole sequences."""
 
 
 class Draws:
@@ -46,8 +46,8 @@ class Draws:
         self.steps_per_epoch = self.examples // batch
         tables = {"clean": (site.data.train.x, site.data.train.y), **self._versions()}
         self.offset = {name: i * self.examples for i, name in enumerate(tables)}
-        self.x = torch.cat([x for x, _ in tables.values()]).to(site.device)
-        self.y = torch.cat([y for _, y in tables.values()]).to(site.device)
+        self.x = _one([x for x, _ in tables.values()]).to(site.device)
+        self.y = _one([y for _, y in tables.values()]).to(site.device)
         weights = [[{m.source: m.weight for m in mixes}.get(name, 1.0) for name in tables] for mixes in mixes]
         self._weights_KV = None if all(w == 1 for row in weights for w in row) else torch.tensor(weights)
         self._epoch = -1
@@ -103,7 +103,8 @@ class Draws:
 
     def probe(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """(x_KB..., y_KB, weights_KB) of fixed draws, mixed as in training, for looking at the gradient."""
-        rows_KB = torch.from_numpy(self._rows("probe", -1, min(PROBE_EXAMPLES, self.examples))).to(self.site.device)
+        count = max(1, PROBE_EXAMPLES // self.y[0].numel())
+        rows_KB = torch.from_numpy(self._rows("probe", -1, min(count, self.examples))).to(self.site.device)
         return *self._take(rows_KB), self._weigh(rows_KB)
 
     def versions(self, start: int, stop: int) -> dict[str, Tensor]:
@@ -124,3 +125,8 @@ class Draws:
         x = self.x.index_select(0, rows_KB.reshape(-1))
         y = self.y.index_select(0, rows_KB.reshape(-1))
         return x.view(*rows_KB.shape, *self.x.shape[1:]), y.view(*rows_KB.shape, *self.y.shape[1:])
+
+
+def _one(tables: Sequence[Tensor]) -> Tensor:
+    """All of them below one another; without copying where there is one, which may be large."""
+    return tables[0] if len(tables) == 1 else torch.cat(tuple(tables))

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from holdfast.training.lanes import LANES
 
 
-class _CrossEntropy(torch.autograd.Function):
+class _FewClasses(torch.autograd.Function):
     # One node in place of four: at these sizes the bookkeeping of autograd costs as much as the arithmetic. Classes
     # first: PyTorch's softmax over a short last axis takes one row at a time, 20 times slower than over a leading one.
 
@@ -37,6 +37,24 @@ class _CrossEntropy(torch.autograd.Function):
         return d_CKB.permute(1, 2, 0).contiguous(), None
 
 
+class _ManyClasses(torch.autograd.Function):
+    # A row that fills a vector register is what PyTorch's softmax is made for, and rows don't touch each other.
+
+    @staticmethod
+    def forward(ctx: Any, logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
+        log_p_KBC = torch.log_softmax(logits_KBC, -1)
+        ctx.save_for_backward(log_p_KBC, y_KB)
+        return -log_p_KBC.gather(-1, y_KB[..., None])[..., 0].mean(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_K: Tensor) -> tuple[Tensor, None]:
+        log_p_KBC, y_KB = ctx.saved_tensors
+        each_K11 = (grad_K / -y_KB.shape[1])[:, None, None]
+        grad_KBC = torch.zeros_like(log_p_KBC).scatter_(-1, y_KB[..., None], each_K11.expand(*y_KB.shape, 1))
+        return torch.ops.aten._log_softmax_backward_data(grad_KBC, log_p_KBC, -1, log_p_KBC.dtype), None
+
+
 def cross_entropy(logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
     """Mean cross-entropy of each net, in nats: -1/B sum_b log softmax(logits_kb)[y_kb].
 
@@ -49,5 +67,6 @@ def cross_entropy(logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
     """
     if logits_KBC.dim() == 4:
         logits_KBC, y_KB = logits_KBC.flatten(1, 2), y_KB.flatten(1)
-    loss: Tensor = _CrossEntropy.apply(logits_KBC, y_KB)  # type: ignore[no-untyped-call]
+    node = _FewClasses if logits_KBC.shape[-1] < LANES else _ManyClasses
+    loss: Tensor = node.apply(logits_KBC, y_KB)  # type: ignore[no-untyped-call]
     return loss

@@ -20,6 +20,14 @@ from holdfast.training.streams import Streams
 
 ALONE_EXAMPLES = 64
 """Examples that a network of somebody else's making is shown at a time."""
+POSITIONS = 1024
+"""Positions of sequences that a net is shown at a time: more leave the cache, and 64 nets' logits fill memory."""
+
+
+def pieces(x_B: Tensor, positions: int = POSITIONS) -> tuple[Tensor, ...]:
+    """Tokens (B, T) a few sequences at a time, whatever K is; other inputs all at once."""
+    size = len(x_B) if x_B.is_floating_point() else positions // x_B[0].numel()
+    return torch.split(x_B, max(1, size))
 
 
 def _rows(k: int, like: Tensor, device: torch.device) -> Tensor:
@@ -166,8 +174,8 @@ class Nets:
         if self._answers is not None and id(x_B) in self._answers:
             return self._answers[id(x_B)][1]
         # Somebody else's network may need gigabytes for logits over a vocabulary: a few examples at a time.
-        size = ALONE_EXAMPLES if getattr(self.host, "alone", False) else max(1, len(x_B))
-        found_KB = torch.cat([self.logits(part).argmax(-1) for part in torch.split(x_B, size)], 1)
+        parts = torch.split(x_B, ALONE_EXAMPLES) if getattr(self.host, "alone", False) else pieces(x_B)
+        found_KB = torch.cat([self.logits(part).argmax(-1) for part in parts], 1)
         if self._answers is not None:
             self._answers[id(x_B)] = x_B, found_KB  # with the examples, so that the id stays theirs
         return found_KB

@@ -13,6 +13,7 @@ from holdfast.errors import HoldfastError, UsageError
 from holdfast.parts import Host, Implant, Pressure
 from holdfast.tasks.base import Data
 from holdfast.training.chance import at_chance, untrained
+from holdfast.training.misfit import refuse_misfit
 from holdfast.training.nets import Nets
 from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
@@ -62,21 +63,10 @@ class Site:
         """Refuse a host that cannot read the data, before anything is trained.
 
         Raises:
-            UsageError: wrong input shape, or another number of outputs than classes.
+            UsageError: wrong inputs, tokens outside the vocabulary, or outputs that don't answer the targets.
         """
-        if getattr(self.host, "alone", False):
-            return  # built once by those who plant in it: it may load gigabytes
-        shape = tuple(self.data.train.x.shape[1:])
-        with torch.device("meta"):
-            try:
-                outputs = tuple(self.host.build()(torch.empty(1, *shape)).shape[1:])
-            except RuntimeError as error:
-                raise UsageError(f"{self.host.label} cannot read inputs of shape {shape}: {error}.") from None
-        if outputs != (self.data.classes,):
-            raise UsageError(
-                f"{self.host.label} gives outputs of shape {outputs}, but the task has {self.data.classes} classes. "
-                f"Change the last width of the host."
-            )
+        if not getattr(self.host, "alone", False):  # those are built once by who plants in them: they may be gigabytes
+            refuse_misfit(self.host, self.data)
 
     def at(self, phase: str, see: Callable[["Checkpoint"], None] = _unseen) -> "Site":
         """The same place in another phase."""
