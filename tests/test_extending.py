@@ -1,0 +1,101 @@
+"""More seeds after a look: what was measured is taken over, and the look is counted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from holdfast import (
+    MLP,
+    SGD,
+    Adam,
+    BadNets,
+    Digits,
+    Experiment,
+    Fit,
+    HoldfastError,
+    Study,
+    Unlearn,
+    UsageError,
+    run_study,
+)
+from holdfast.cli import main
+from holdfast.extending import extended
+from holdfast.stats import look_level
+
+RECIPE = """
+from holdfast import *
+
+@recipe
+def few() -> Experiment:
+    return Experiment(host=MLP(widths=(64, 16, 10)), task=Digits(), implant=BadNets(),
+        training=Fit(Adam(lr=3e-3), steps=300), pressure=Fit(SGD(lr=0.3), Unlearn(rate=0.3), steps=60), seeds=6)
+"""
+
+
+def study(seeds=6):
+    arm = Experiment(
+        host=MLP(widths=(64, 16, 10)), task=Digits(), implant=BadNets(), training=Fit(Adam(lr=3e-3), steps=300),
+        pressure=Fit(SGD(lr=0.3), Unlearn(rate=0.3), steps=60), seeds=seeds,
+    )  # fmt: skip
+    return Study(name="few", arms=(arm,))
+
+
+def test_old_seeds_are_taken_over_to_the_byte_and_new_ones_are_run(tmp_path):
+    old = run_study(study(), out=tmp_path, workers=1)
+    before = {file.name: file.read_bytes() for file in (old.path / "measures").iterdir()}
+    more = extended(study(), old, 5, None, tmp_path)
+    new = run_study(more, out=tmp_path, workers=1)
+    assert new.path != old.path
+    after = {file.name: file.read_bytes() for file in (new.path / "measures").iterdir()}
+    assert before.items() <= after.items()
+    assert len(after) == len(before) * 11 // 6
+    arm = new.verdict()["arms"][0]
+    assert (arm["built"], arm["look"], arm["level"]) == (11, 2, look_level(2))
+    assert old.verdict()["arms"][0]["look"] == 1, "what was found then stays"
+    again = extended(study(), new, 1, None, tmp_path)
+    assert (again.look, again.arms[0].seeds) == (3, 12)
+
+
+def test_the_same_as_if_all_had_been_run_at_once(tmp_path):
+    run_study(extended(study(), run_study(study(), out=tmp_path, workers=1), 3, None, tmp_path), out=tmp_path)
+    at_once = run_study(replace(study(9), look=2), out=tmp_path / "other")
+    (extended_run,) = tmp_path.glob(at_once.name)
+    for name in ("verdict.json",):
+        assert (extended_run / name).read_bytes() == (at_once.path / name).read_bytes()
+
+
+def test_what_cannot_be_extended(tmp_path):
+    old = run_study(study(), out=tmp_path, workers=1)
+    with pytest.raises(UsageError, match="1 or more; got 0"):
+        extended(study(), old, 0, None, tmp_path)
+    other = replace(study(), arms=(replace(study().arms[0], implant=BadNets(target=1)),))
+    with pytest.raises(HoldfastError, match="made by other code, or from other settings"):
+        extended(other, old, 2, None, tmp_path)
+    (old.path / "verdict.json").unlink()
+    with pytest.raises(HoldfastError, match="is not complete"):
+        extended(study(), old, 2, None, tmp_path)
+
+
+def typed(capfd, *words):
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    out, err = capfd.readouterr()
+    assert "Traceback" not in err
+    return end.value.code or 0, out, err
+
+
+def test_as_it_is_typed(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["holdfast", "run", "few.py"])
+    Path("few.py").write_text(RECIPE)
+    assert typed(capfd, "run", "few.py", "--workers", "1")[0] == 0
+    status, out, err = typed(capfd, "extend", "few", "--seeds", "2", "--workers", "1")
+    assert status == 0
+    assert "This is look 2" in err
+    assert "/8" in out
+    Path("few.py").rename("moved.py")
+    status, _, err = typed(capfd, "extend", "few", "--seeds", "2")
+    assert status == 1
+    assert "Name it: --recipe FILE" in err
+    assert typed(capfd, "extend", "nothing", "--seeds", "2")[0] == 2
