@@ -140,6 +140,10 @@ class Fit:
 
 def gradients(nets: Nets, x_KB: Tensor, y_KB: Tensor) -> dict[str, Tensor]:
     """Gradient of each net's own loss, by parameter, in the nets' shapes (K, ...); zero where a parameter is frozen."""
+    by_hand = getattr(nets.host, "gradients", None)
+    if by_hand is not None and nets.backend == "batched" and not nets.frozen:
+        found: dict[str, Tensor] = by_hand(nets.params, x_KB, y_KB)
+        return found
     params = {name: p.detach().requires_grad_(name not in nets.frozen) for name, p in nets.params.items()}
     free = [name for name in params if name not in nets.frozen]
     loss_K = cross_entropy(nets.forward(params, x_KB), y_KB)
@@ -161,7 +165,8 @@ def _step(nets: Nets, slices: Sequence[_Slice], x_KB: Tensor, y_KB: Tensor) -> N
 
 
 def _pad(grad_KP: Tensor, width: int) -> Tensor:
-    return grad_KP if grad_KP.shape[1] == width else F.pad(grad_KP, (0, width - grad_KP.shape[1]))
+    # Contiguous, as fused optimisers take a gradient for: a slice of a larger one, or an expanded one, may not be.
+    return grad_KP.contiguous() if grad_KP.shape[1] == width else F.pad(grad_KP, (0, width - grad_KP.shape[1]))
 
 
 def _slices(each: Sequence[Fit], nets: Nets) -> list[_Slice]:
