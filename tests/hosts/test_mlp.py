@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from holdfast import LENET_300_100, MLP, UsageError
+from holdfast.pressures.fit import gradients
+from holdfast.training.loss import cross_entropy
 from holdfast.training.nets import Nets
 
 
@@ -56,6 +58,21 @@ def test_lenet_300_100_has_the_weights_that_the_literature_counts():
     net = LENET_300_100.build()
     assert sum(p.numel() for name, p in net.named_parameters() if name.endswith("weight")) == 266_200
     assert net(torch.rand(2, 28, 28)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("widths", [(9, 4), (9, 1, 4), (64, 64, 10), (9, 12, 7, 20, 4), (6, 5, 20)])
+@pytest.mark.parametrize("batch", [1, 17, 64])
+def test_gradients_by_hand_are_autograds_to_the_bit(widths, batch):
+    host = MLP(widths=widths)
+    nets = Nets.of(host, [host.build() for _ in range(3)])
+    x, y = torch.randn(3, batch, widths[0]), torch.randint(widths[-1], (3, batch))
+    params = {name: p.detach().requires_grad_() for name, p in nets.params.items()}
+    loss_K = cross_entropy(host.forward(params, x), y)
+    expected = torch.autograd.grad(loss_K, list(params.values()), torch.ones_like(loss_K))
+    found = gradients(nets, x, y)
+    for name, grad in zip(params, expected, strict=True):
+        assert found[name].shape == grad.shape
+        assert torch.equal(found[name], grad), name
 
 
 @pytest.mark.parametrize("widths", [(), (64,), (64, 0, 10), (-1, 10)])

@@ -1,7 +1,7 @@
 """What a transformer's block adds to the residual stream, for K networks: forward, and backward by hand.
 
 Shapes: K networks, S of them that are worked on together, B sequences, T positions, N = B T, W width, O outputs of a
-layer, H heads, D width of a head, M = S B H.
+layer, H heads, D width of a head, L = S B.
 
 Autograd's bookkeeping costs as much as the arithmetic at these sizes, and keeps what isn't needed. Nets are taken a
 few at a time, so that what lies between the layers fits a core's cache.
@@ -116,42 +116,30 @@ def attend(x_SBTW: Tensor, *weights: Tensor, heads: int) -> tuple[Tensor, Back]:
     s, b, t, w = x_SBTW.shape
     x_SNW, norm_back = _normed(x_SBTW.flatten(1, 2), norm_w, norm_b)
     qkv_SNO, qkv_back = _linear(x_SNW, qkv_w, qkv_b)
-    qkv_3LHTD = qkv_SNO.view(s * b, t, 3, heads, w // heads).permute(2, 0, 3, 1, 4)
-    y_MTD, attention_back = _attention(qkv_3LHTD.reshape(3, -1, t, w // heads))
-    y_LTHD = y_MTD.view(s * b, heads, t, w // heads).transpose(1, 2)
+    y_LTHD, attention_back = _attention(qkv_SNO.view(s * b, t, 3, heads, w // heads))
     out_SNW, out_back = _linear(y_LTHD.reshape(s, b * t, w), out_w, out_b)
 
     def back(grad_SBTW: Tensor) -> tuple[Tensor, ...]:
         grad, *out = out_back(grad_SBTW.flatten(1, 2))
-        grad_LHTD = grad.view(s * b, t, heads, w // heads).transpose(1, 2)
-        grad_3MTD = attention_back(grad_LHTD.reshape(-1, t, w // heads))
-        grad_LT3HD = grad_3MTD.view(3, s * b, heads, t, w // heads).permute(1, 3, 0, 2, 4)
-        grad, *qkv = qkv_back(grad_LT3HD.reshape(s, b * t, 3 * w))
+        grad_LT3HD = attention_back(grad.view_as(y_LTHD))
+        grad, *qkv = qkv_back(grad_LT3HD.view(s, b * t, 3 * w))
         grad, *norm = norm_back(grad)
         return grad.view_as(x_SBTW), *norm, *qkv, *out
 
     return out_SNW.view_as(x_SBTW), back
 
 
-def _attention(qkv_3MTD: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """softmax(q k' / sqrt(D), over earlier positions and one's own) v."""
-    q, k, v = qkv_3MTD
-    t, scale = q.shape[1], q.shape[2] ** -0.5
-    later_TT = q.new_full((t, t), -torch.inf).triu(1)
-    p_MTT = torch.baddbmm(later_TT, q, k.mT, alpha=scale)
-    torch.softmax(p_MTT, -1, out=p_MTT)
+def _attention(qkv_LT3HD: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """softmax(q k' / sqrt(D), over earlier positions and one's own) v; PyTorch's own kernel and its gradient."""
+    with torch.enable_grad():
+        q, k, v = (x.transpose(1, 2).requires_grad_() for x in qkv_LT3HD.detach().unbind(2))
+        y_LHTD = F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
-    def back(grad_MTD: Tensor) -> Tensor:
-        grads_3MTD = torch.empty_like(qkv_3MTD)
-        s_MTT = torch.bmm(grad_MTD, v.mT)
-        torch._softmax_backward_data(s_MTT, p_MTT, -1, q.dtype, grad_input=s_MTT)
-        torch.bmm(s_MTT, k, out=grads_3MTD[0])
-        torch.bmm(s_MTT.mT, q, out=grads_3MTD[1])
-        torch.bmm(p_MTT.mT, grad_MTD, out=grads_3MTD[2])
-        grads_3MTD[:2] *= scale
-        return grads_3MTD
+    def back(grad_LTHD: Tensor) -> Tensor:
+        grads = torch.autograd.grad(y_LHTD, (q, k, v), grad_LTHD.transpose(1, 2))
+        return torch.stack([grad.transpose(1, 2) for grad in grads], 2)
 
-    return torch.bmm(p_MTT, v), back
+    return y_LHTD.detach().transpose(1, 2), back
 
 
 def read(x_SBTW: Tensor, norm_w: Tensor, norm_b: Tensor, head_SVW: Tensor) -> tuple[Tensor, Back]:

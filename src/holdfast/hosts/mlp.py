@@ -16,20 +16,40 @@ from torch.autograd.function import once_differentiable
 
 from holdfast.errors import UsageError
 from holdfast.training.lanes import LANES
+from holdfast.training.loss import cross_entropy_gradient
+
+
+def _forward(x_KBI: Tensor, params: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """(logits_KBC, inputs of each layer) of K perceptrons: batched matrix products."""
+    weights, biases = params[::2], params[1::2]
+    inputs = [x_KBI]
+    for depth, (w_KOI, b_KO) in enumerate(zip(weights, biases, strict=True)):
+        out_KBO = torch.baddbmm(b_KO.unsqueeze(1), inputs[-1], w_KOI.mT)
+        inputs.append(out_KBO.relu_() if depth < len(weights) - 1 else out_KBO)
+    return inputs.pop(), inputs
+
+
+def _backward(
+    grad_KBO: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor], *, of_x: bool
+) -> tuple[Tensor | None, list[Tensor]]:
+    """(gradient of x where it is wanted, those of the parameters), by hand."""
+    grads: list[Tensor] = []
+    for layer in reversed(range(len(weights))):
+        grads[:0] = [torch.bmm(grad_KBO.mT, inputs[layer]), grad_KBO.sum(1)]
+        if layer > 0 or of_x:
+            grad_KBO = torch.bmm(grad_KBO, weights[layer])
+        if layer > 0:
+            grad_KBO = torch.ops.aten.threshold_backward(grad_KBO, inputs[layer], 0)
+    return grad_KBO if of_x else None, grads
 
 
 class _Perceptron(torch.autograd.Function):
-    # K perceptrons as one autograd node: batched matrix products forward, and backward by hand.
+    # K perceptrons as one autograd node.
 
     @staticmethod
     def forward(ctx: Any, x_KBI: Tensor, *params: Tensor) -> Tensor:
-        weights, biases = params[::2], params[1::2]
-        inputs = [x_KBI]
-        for depth, (w_KOI, b_KO) in enumerate(zip(weights, biases, strict=True)):
-            out_KBO = torch.baddbmm(b_KO.unsqueeze(1), inputs[-1], w_KOI.mT)
-            inputs.append(out_KBO.relu_() if depth < len(weights) - 1 else out_KBO)
-        logits_KBC = inputs.pop()
-        ctx.save_for_backward(*inputs, *weights)
+        logits_KBC, inputs = _forward(x_KBI, params)
+        ctx.save_for_backward(*inputs, *params[::2])
         return logits_KBC
 
     @staticmethod
@@ -37,14 +57,8 @@ class _Perceptron(torch.autograd.Function):
     def backward(ctx: Any, grad_KBO: Tensor) -> tuple[Tensor | None, ...]:
         depth = len(ctx.saved_tensors) // 2
         inputs, weights = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
-        grads: list[Tensor] = []
-        for layer in reversed(range(depth)):
-            grads[:0] = [torch.bmm(grad_KBO.mT, inputs[layer]), grad_KBO.sum(1)]
-            if layer > 0 or ctx.needs_input_grad[0]:
-                grad_KBO = torch.bmm(grad_KBO, weights[layer])
-            if layer > 0:
-                grad_KBO = torch.ops.aten.threshold_backward(grad_KBO, inputs[layer], 0)
-        return (grad_KBO if ctx.needs_input_grad[0] else None, *grads)
+        of_x, grads = _backward(grad_KBO, inputs, weights, of_x=ctx.needs_input_grad[0])
+        return (of_x, *grads)
 
 
 def _perceptron(x_KBI: Tensor, params: Sequence[Tensor]) -> Tensor:
@@ -112,15 +126,27 @@ class MLP:
 
         `drop` is applied to every hidden layer, after its ReLU.
         """
+        x_KBI, padded = self._padded(params, x_KBI)
+        logits = _dropping(x_KBI, padded, drop) if drop else _perceptron(x_KBI, padded)
+        return logits[..., : self.widths[-1]]
+
+    @torch.no_grad()
+    def gradients(self, params: Mapping[str, Tensor], x_KBI: Tensor, y_KB: Tensor) -> dict[str, Tensor]:
+        """Gradient of each net's mean cross-entropy, by parameter: autograd's to the bit, without its bookkeeping."""
+        x_KBI, padded = self._padded(params, x_KBI)
+        logits_KBC, inputs = _forward(x_KBI, padded)
+        grad_KBC = cross_entropy_gradient(logits_KBC[..., : self.widths[-1]], y_KB)
+        _, grads = _backward(_pad(grad_KBC, logits_KBC.shape[2] - grad_KBC.shape[2]), inputs, padded[::2], of_x=False)
+        return {name: grad[tuple(map(slice, p.shape))] for (name, p), grad in zip(params.items(), grads, strict=True)}
+
+    def _padded(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> tuple[Tensor, list[Tensor]]:
         # Spare units, which stay at zero, until each net's examples fill whole lanes in every layer (see LANES).
         lanes = LANES // gcd(LANES, x_KBI.shape[1])
         spare = [-width % lanes for width in self.widths]
         padded = []
         for layer, (inputs, outputs) in zip(self.layers, pairwise(spare), strict=True):
             padded += [_pad(params[f"{layer}.weight"], inputs, outputs), _pad(params[f"{layer}.bias"], outputs)]
-        x_KBI = _pad(x_KBI.flatten(2), spare[0])
-        logits = _dropping(x_KBI, padded, drop) if drop else _perceptron(x_KBI, padded)
-        return logits[..., : self.widths[-1]] if spare[-1] else logits
+        return _pad(x_KBI.flatten(2), spare[0]), padded
 
     def activations(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> list[Tensor]:
         """Output of every layer (after ReLU; logits last), each KBO."""

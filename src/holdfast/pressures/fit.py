@@ -222,4 +222,5 @@ class _Training:
 
 
 def _pad(grad_KP: Tensor, width: int) -> Tensor:
-    return grad_KP if grad_KP.shape[1] == width else F.pad(grad_KP, (0, width - grad_KP.shape[1]))
+    # Contiguous, as fused optimisers take a gradient for: a slice of a larger one, or an expanded one, may not be.
+    return grad_KP.contiguous() if grad_KP.shape[1] == width else F.pad(grad_KP, (0, width - grad_KP.shape[1]))

@@ -38,6 +38,11 @@ def gradients(
         weights_KB: of the examples in the loss; None: 1 each.
     """
     free = [name for name in nets.params if name not in nets.frozen and (names is None or name in names)]
+    plain = not losses and drop is None and weights_KB is None and len(free) == len(nets.params)
+    by_hand = getattr(nets.host, "gradients", None)
+    if plain and by_hand is not None and nets.backend == "batched":
+        found: dict[str, Tensor] = by_hand(nets.params, x_KB, y_KB)
+        return found
     params = {name: p.detach() for name, p in nets.params.items()}
     for name in free:
         params[name].requires_grad_()

@@ -13,17 +13,28 @@ from torch.autograd.function import once_differentiable
 from holdfast.training.lanes import LANES
 
 
+def _log_p(logits_KBC: Tensor) -> Tensor:
+    """log softmax, classes first: PyTorch's over a short last axis takes one row at a time, 20 times slower than over
+    a leading one."""
+    logits_CKB = logits_KBC.permute(2, 0, 1)
+    # Padded like parameters, and for the same reason: the softmax has other code for what fills no vector register.
+    spare = -logits_CKB.shape[2] % LANES
+    log_p_CKB = torch.log_softmax(F.pad(logits_CKB, (0, spare)) if spare else logits_CKB.contiguous(), 0)
+    return log_p_CKB[:, :, : logits_KBC.shape[1]] if spare else log_p_CKB
+
+
+def _gradient(log_p_CKB: Tensor, y_KB: Tensor, scale: Tensor | float) -> Tensor:
+    d_CKB = log_p_CKB.exp()
+    d_CKB.scatter_add_(0, y_KB[None], d_CKB.new_full((1, 1, 1), -1.0).expand(1, *y_KB.shape))
+    return d_CKB.mul_(scale).permute(1, 2, 0).contiguous()
+
+
 class _FewClasses(torch.autograd.Function):
-    # One node in place of four: at these sizes the bookkeeping of autograd costs as much as the arithmetic. Classes
-    # first: PyTorch's softmax over a short last axis takes one row at a time, 20 times slower than over a leading one.
+    # One node in place of four: at these sizes the bookkeeping of autograd costs as much as the arithmetic.
 
     @staticmethod
     def forward(ctx: Any, logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
-        logits_CKB = logits_KBC.permute(2, 0, 1)
-        # Padded like parameters, and for the same reason: the softmax has other code for what fills no vector register.
-        spare = -logits_CKB.shape[2] % LANES
-        log_p_CKB = torch.log_softmax(F.pad(logits_CKB, (0, spare)) if spare else logits_CKB.contiguous(), 0)
-        log_p_CKB = log_p_CKB[:, :, : y_KB.shape[1]]
+        log_p_CKB = _log_p(logits_KBC)
         ctx.save_for_backward(log_p_CKB, y_KB)
         return -log_p_CKB.gather(0, y_KB[None])[0].mean(-1)
 
@@ -31,10 +42,7 @@ class _FewClasses(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_K: Tensor) -> tuple[Tensor, None]:
         log_p_CKB, y_KB = ctx.saved_tensors
-        d_CKB = log_p_CKB.exp()
-        d_CKB.scatter_add_(0, y_KB[None], d_CKB.new_full((1, 1, 1), -1.0).expand(1, *y_KB.shape))
-        d_CKB.mul_((grad_K / y_KB.shape[1])[:, None])
-        return d_CKB.permute(1, 2, 0).contiguous(), None
+        return _gradient(log_p_CKB, y_KB, (grad_K / y_KB.shape[1])[:, None]), None
 
 
 class _ManyClasses(torch.autograd.Function):
@@ -70,3 +78,14 @@ def cross_entropy(logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
     node = _FewClasses if logits_KBC.shape[-1] < LANES else _ManyClasses
     loss: Tensor = node.apply(logits_KBC, y_KB)  # type: ignore[no-untyped-call]
     return loss
+
+
+def cross_entropy_gradient(logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
+    """Gradient of each net's `cross_entropy` by its logits, to the bit: (softmax - one at y) / B, in their shape."""
+    if logits_KBC.shape[-1] < LANES:
+        return _gradient(_log_p(logits_KBC), y_KB, 1 / y_KB.shape[1])
+    with torch.enable_grad():
+        logits_KBC = logits_KBC.detach().requires_grad_()
+        loss_K = cross_entropy(logits_KBC, y_KB)
+    (grad_KBC,) = torch.autograd.grad(loss_K, logits_KBC, torch.ones_like(loss_K))
+    return grad_KBC
