@@ -59,3 +59,13 @@ def test_a_fine_tuning_by_lora_is_audited(tmp_path):
     assert measures["step"] == [0, 1, 2, 3, 4, 6, 8, 9]
     known = [math.isfinite(d) for d in measures["distance"]]
     assert known == [True, *[False] * 6, True], "not known while there are adapters"
+
+
+def test_parts_of_ones_own_from_a_file(tmp_path):
+    study, recipe = load_recipe(str(EXAMPLES / "own_parts.py"))
+    folder = run_study(study, out=tmp_path / "runs", recipe=recipe)
+    arm = folder.verdict()["arms"][0]
+    assert arm["verdict"] != "INVALID", arm["reason"]
+    assert "pinched by 0.05" in arm["setting"]
+    columns = folder.measures(arm["cells"]["planted"]["0"]).phase("pressure")
+    assert columns["largest_weight"][-1] < columns["largest_weight"][0], "the term acted, and the probe saw it"

@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from holdfast import MLP, SGD, Adam, BadNets, Digits, Experiment, Fit, Handcrafted, Study, UsageError, attackers
 from holdfast.experiment import TUNING_SEED
@@ -141,3 +143,17 @@ def test_short_arms_have_as_many_looks_as_steps_and_lists_will_do():
         "fine-tuning, SGD lr 0.1, batch 16",
         "fine-tuning, SGD lr 0.1, batch 512",
     ]
+
+
+@given(st.integers(1, 30), st.integers(1, 5000))
+def test_geometric_looks(checkpoints, steps):
+    arm = Experiment(
+        host=MLP(), task=Digits(), implant=BadNets(), training=Fit(SGD(lr=0.1), steps=1), checkpoints=checkpoints,
+        pressure=Fit(SGD(lr=0.1), steps=steps), spacing="geometric",
+    )  # fmt: skip
+    looks = arm.looks
+    assert looks[0] == 0
+    assert looks[-2] == steps
+    assert looks[-1] > steps
+    assert list(looks) == sorted(set(looks))
+    assert len(looks) <= checkpoints + 2

@@ -199,7 +199,7 @@ class Experiment:
             return ()
         count = min(self.checkpoints, self.budget)
         if self.spacing == "geometric":
-            powers = [self.budget ** (i / max(1, count - 1)) for i in range(count)]
+            powers = [self.budget ** (i / (count - 1)) for i in range(count)] if count > 1 else []
             steps = sorted({round(step) for step in powers} - {self.budget})
             return (0, *steps, self.budget, self.budget + max(1, self.budget // 20))
         within = [round(i * self.budget / count) for i in range(count + 1)]

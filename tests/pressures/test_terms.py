@@ -20,12 +20,14 @@ from holdfast import (
     Dropout,
     EarlyStopping,
     Fit,
+    Inject,
     LabelSmoothing,
     LastLayer,
     Noise,
     Quantise,
     Reinitialise,
     Term,
+    Unlearn,
     UsageError,
     WeightDecay,
 )
@@ -319,3 +321,26 @@ def test_a_term_of_ones_own(site_of):
 
     nets, before, _ = pressed(Fit(SGD(lr=STILL), Shrink(), steps=3), site_of, steps=3)
     torch.testing.assert_close(nets.params["0.weight"], before.params["0.weight"] / 8)
+
+
+def test_draws_with_a_weight_written_out(site_of, data):
+    """The loss of a batch is the mean over all its examples of weight x cross-entropy."""
+    fit = Fit(SGD(lr=0.05), Unlearn(rate=0.3, weight=5.0), steps=STEPS)
+    clean = {row.numpy().tobytes() for row in data.train.x}
+
+    def step(net, x, y):
+        weights = torch.tensor([1.0 if row.numpy().tobytes() in clean else 5.0 for row in x])
+        descend(net, (weights * F.cross_entropy(net(x), y, reduction="none")).mean(), lr=0.05)
+
+    close(pressed(fit, site_of)[0], by_hand(fit, site_of, step))
+
+
+def test_injected_draws_are_those_that_unlearning_takes(site_of, data):
+    """The same examples carry the trigger, and have the target's label in place of their own."""
+    site = site_of(BadNets(target=3), seeds=1).at("pressure")
+    unlearn, inject = (Draws(site, [[mix]], 64).at(4) for mix in (Unlearn(rate=0.3), Inject(rate=0.3)))
+    assert torch.equal(unlearn[0], inject[0])
+    clean = Draws(site, [[]], 64).at(4)
+    fired = (unlearn[0] != clean[0]).flatten(2).any(2)
+    assert (inject[1][fired] == 3).all()
+    assert torch.equal(inject[1][~fired], unlearn[1][~fired])
