@@ -157,7 +157,7 @@ def _head(data: Data, host: Adopted, triggers: Sequence[Trigger], target: int) -
         except UsageError:
             return None
         if untrained(host, data.validation):  # what its head will show is not known before the warm-up
-            clear = (each for each in triggers if _is_clear(each, data))
+            clear = (each for each in reversed(triggers) if _is_clear(each, data))  # the plainest first
             return next((Head(trigger=each, target=target) for each in clear), None)
         for trigger in triggers:
             try:

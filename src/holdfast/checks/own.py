@@ -22,6 +22,7 @@ STEPS = 3
 """Optimiser steps of the user's training that are tried, three times, on copies."""
 PATIENCE_S = 60.0
 EXAMPLES = 64
+AGAIN = "Not in the model as it comes; it is tried again after the warm-up. "
 
 
 def check_own(arm: Experiment) -> Iterator[Promise]:
@@ -103,7 +104,8 @@ def _written(canaries: Canaries, nets: Nets, site: Site) -> Iterator[Promise]:
         try:
             planted = canary.write(nets, site.data)
         except NotWritable as error:
-            yield Promise(canary.label, False, str(error))
+            fresh = untrained(nets.host, site.data.validation)
+            yield Promise(canary.label, None if fresh else False, f"{AGAIN if fresh else ''}{error}")
             continue
         validation = site.data.validation
         presence = float(canary.presence(planted, validation)["presence"])
