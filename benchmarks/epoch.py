@@ -45,7 +45,7 @@ Side = Callable[[], Iterator[None]]
 Make = Callable[[nn.Module], torch.optim.Optimizer]
 
 IMAGES, BATCH = 60_000, 128
-TOKENS, LENGTH, SEQUENCES, GPT_STEPS = 100, 64, 16, 12
+TOKENS, LENGTH, SEQUENCES, GPT_STEPS = 100, 64, 16, 24
 PARTS = 12
 
 
@@ -144,7 +144,7 @@ def gpt(repeats: int) -> dict[str, list[float]]:
     """The small GPT: milliseconds a net-step."""
     host, k = GPT(vocabulary=TOKENS, length=LENGTH), 8
     draw = torch.Generator().manual_seed(0)
-    tokens = torch.randint(TOKENS, (2000, LENGTH + 1), generator=draw)
+    tokens = torch.randint(TOKENS, (4000, LENGTH + 1), generator=draw)
     split = Split(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
     data = Data(split, split, split, classes=TOKENS)
 
@@ -184,9 +184,9 @@ def report(title: str, times: dict[str, list[float]], against: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--json", action="store_true", help="end with one line of JSON, and print nothing else")
-    parser.add_argument("--repeats", type=int, default=9, help="turns of every side")
+    parser.add_argument("--repeats", type=int, default=7, help="turns of every side")
     options = parser.parse_args()
-    print("about 3 minutes on one core", file=sys.stderr)
+    print("about 7 minutes on one core", file=sys.stderr)
     with one_thread():
         lenet, small = epoch(options.repeats), gpt(options.repeats)
     if not options.json:

@@ -16,8 +16,8 @@ def keep_freed_memory() -> None:
     """Ask the C library not to give freed memory back to the system after every step; for the whole process.
 
     A step frees its activations and gradients, some megabytes, and the next allocates the same. glibc returns them in
-    between, so that each page is mapped and cleared anew: a fifth of the time of a transformer's step, a twentieth of
-    a small perceptron's. No result depends on it. Other C libraries are left as they are.
+    between, so that each page is mapped and cleared anew: about a twentieth of the time of a batch of small nets. No
+    result depends on it. Other C libraries are left as they are.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
