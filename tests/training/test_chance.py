@@ -7,7 +7,8 @@ from torch import nn
 
 from holdfast.hosts.adopt import Adopted
 from holdfast.tasks.base import Split
-from holdfast.training.chance import _cross_entropy, at_chance, learned, untrained
+from holdfast.training.chance import at_chance, learned, untrained
+from holdfast.training.evaluate import evaluate
 from holdfast.training.nets import Nets
 
 DIM = 16
@@ -66,7 +67,7 @@ def test_a_net_that_is_too_sure_has_learned_all_the_same():
     module = net(3, 0, 60, split)
     module[2].weight.data.mul_(1e3)
     wrong = Split(split.x, torch.where(torch.arange(300) < 60, (split.y + 1) % 3, split.y), 3)
-    assert float(_cross_entropy(nets_of(module), wrong)) > 10
+    assert float(evaluate(nets_of(module), wrong)[0]) > 10
     assert learned(nets_of(module), wrong).all()
 
 
@@ -74,4 +75,4 @@ def test_cross_entropy_is_pytorchs_own():
     split = clouds(10)
     modules = [net(10, seed, 0) for seed in range(3)]
     true = [F.cross_entropy(module(split.x), split.y).item() for module in modules]
-    assert _cross_entropy(nets_of(*modules), split).tolist() == pytest.approx(true, rel=1e-6)
+    assert evaluate(nets_of(*modules), split)[0].tolist() == pytest.approx(true, rel=1e-6)

@@ -10,7 +10,7 @@ import torch
 
 from holdfast.errors import UsageError, whole
 from holdfast.pressures.terms import Part, State, Term
-from holdfast.training.loss import cross_entropy
+from holdfast.training.evaluate import evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,7 @@ class EarlyStopping(Term):
     def after(self, part: Part, state: State, step: int) -> None:
         lowest_k, waited_k, stopped_k = state["looks"]
         if (step + 1) % self.every == 0:
-            validation = part.data.validation
-            x_K, y_K = part.nets.shared(validation.x), part.nets.shared(validation.y)
-            with torch.no_grad():
-                loss_k = cross_entropy(part.nets.forward(part.nets.params, x_K), y_K)[part.rows]
+            loss_k = evaluate(part.nets, part.data.validation)[0][part.rows].to(lowest_k)
             better_k = (loss_k < lowest_k) & (stopped_k == 0)
             for best, row in zip(state["best"], part.padded, strict=True):
                 best[better_k] = row[better_k]

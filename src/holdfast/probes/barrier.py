@@ -12,8 +12,8 @@ from torch import Tensor
 from holdfast.errors import UsageError, whole
 from holdfast.probes.base import Look
 from holdfast.tasks.base import Split
-from holdfast.training.loss import cross_entropy
-from holdfast.training.nets import ALONE_EXAMPLES, Nets
+from holdfast.training.evaluate import evaluate
+from holdfast.training.nets import Nets
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def barrier(nets_a: Nets, nets_b: Nets, split: Split, points: int = 11) -> dict[
             f"{nets_b.k} of {nets_b.host.label}."
         )
     a_P = torch.linspace(0, 1, points, dtype=torch.float64)
-    ways = [_measured(_between(nets_a, nets_b, a), split) for a in a_P.tolist()]
+    ways = [evaluate(_between(nets_a, nets_b, a), split) for a in a_P.tolist()]
     loss_PK, accuracy_PK = (torch.stack(values) for values in zip(*ways, strict=True))
     return {
         "loss_barrier": (loss_PK - _chord(loss_PK, a_P)).amax(0),
@@ -92,15 +92,3 @@ def _between(nets_a: Nets, nets_b: Nets, a: float) -> Nets:
             if value.is_floating_point():
                 value.copy_(torch.lerp(start[name], value, a))  # exact at both ends, and between equal ones
     return between
-
-
-@torch.no_grad()
-def _measured(nets: Nets, split: Split) -> tuple[Tensor, Tensor]:
-    """(mean cross-entropy, accuracy) of each net, over every position of sequences."""
-    size = ALONE_EXAMPLES if getattr(nets.host, "alone", False) else max(1, len(split))
-    loss_K, hits_K = (torch.zeros(nets.k, dtype=torch.float64) for _ in range(2))
-    for x_N, y_N in zip(torch.split(split.x, size), torch.split(split.y, size), strict=True):
-        logits_KNC, y_KN = nets.logits(x_N).float(), nets.shared(y_N)
-        loss_K += cross_entropy(logits_KNC, y_KN).double().cpu() * (len(y_N) / len(split))
-        hits_K += (logits_KNC.argmax(-1) == y_KN).flatten(1).double().mean(1).cpu() * (len(y_N) / len(split))
-    return loss_K, hits_K

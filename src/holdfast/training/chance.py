@@ -1,17 +1,17 @@
 """Whether a host has learned anything yet.
 
-Shapes: K nets, N examples (or positions of sequences).
+Shapes: K nets.
 """
 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from holdfast.parts import Host
 from holdfast.tasks.base import Split
-from holdfast.training.nets import ALONE_EXAMPLES, Nets
+from holdfast.training.evaluate import evaluate
+from holdfast.training.nets import Nets
 from holdfast.training.streams import Streams
 
 LEARNED = 0.8
@@ -24,8 +24,8 @@ DRAWS = 3
 
 def at_chance(nets: Nets, split: Split) -> bool:
     """Whether some net is no better than always giving the commonest answer, by three standard errors."""
-    accuracy_K, chance, error = _accuracy(nets, split)
-    return bool((accuracy_K <= chance + 3 * error).any())
+    chance, error = _chance(split)
+    return bool((evaluate(nets, split)[1] <= chance + 3 * error).any())
 
 
 def untrained(host: Host, split: Split, device: str = "cpu") -> bool:
@@ -54,26 +54,16 @@ def untrained(host: Host, split: Split, device: str = "cpu") -> bool:
 def learned(nets: Nets, split: Split) -> Tensor:
     """learned_K: whether a net does what no untrained one does but by much luck; the rule is in `untrained`."""
     if nets.logits(split.x[:1]).shape[-1] <= int(split.y.max()):
-        return torch.zeros(nets.k, dtype=torch.bool, device=nets.device)  # it can't even give all answers
-    accuracy_K, chance, error = _accuracy(nets, split)
+        return torch.zeros(nets.k, dtype=torch.bool)  # it can't even give all answers
+    loss_K, accuracy_K = evaluate(nets, split)
+    chance, error = _chance(split)
     shares = split.y.flatten().bincount().double() / split.y.numel()
     entropy = float(torch.special.entr(shares).sum())
-    certain_K = (_cross_entropy(nets, split) < LEARNED * entropy) | (accuracy_K > (1 + chance) / 2)
+    certain_K = (loss_K < LEARNED * entropy) | (accuracy_K > (1 + chance) / 2)
     return (accuracy_K > chance + 3 * error) & certain_K
 
 
-def _accuracy(nets: Nets, split: Split) -> tuple[Tensor, float, float]:
-    """(accuracy_K, share of the commonest answer, standard error of that share)."""
+def _chance(split: Split) -> tuple[float, float]:
+    """(share of the commonest answer, its standard error)"""
     chance = float(split.y.flatten().bincount().max()) / split.y.numel()
-    hits_KN = (nets.classes(split.x) == split.y.to(nets.device)).flatten(1)
-    return hits_KN.double().mean(1), chance, math.sqrt(chance * (1 - chance) / split.y.numel())
-
-
-def _cross_entropy(nets: Nets, split: Split) -> Tensor:
-    """Mean cross-entropy_K, in nats."""
-    total_K = torch.zeros(nets.k, dtype=torch.float64, device=nets.device)
-    for x, y in zip(torch.split(split.x, ALONE_EXAMPLES), torch.split(split.y, ALONE_EXAMPLES), strict=True):
-        for k, logits in enumerate(nets.logits(x)):
-            loss = F.cross_entropy(logits.flatten(0, -2).float(), y.flatten().to(nets.device), reduction="sum")
-            total_K[k] += loss.double()
-    return total_K / split.y.numel()
+    return chance, math.sqrt(chance * (1 - chance) / split.y.numel())

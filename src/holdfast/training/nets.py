@@ -168,14 +168,17 @@ class Nets:
         """logits_KBC of every net on the same examples."""
         return self.forward(self.params, self.shared(x_B))
 
+    def portion(self, x_B: Tensor) -> int:
+        """How many of these examples a net is shown at a time, whatever K is."""
+        # Somebody else's network may need gigabytes for logits over a vocabulary: a few examples at a time.
+        return ALONE_EXAMPLES if getattr(self.host, "alone", False) else max(1, len(pieces(x_B)[0]))
+
     @torch.no_grad()
     def classes(self, x_B: Tensor) -> Tensor:
         """The class with the largest logit, classes_KB of every net; at every position (K, B, T) for sequences."""
         if self._answers is not None and id(x_B) in self._answers:
             return self._answers[id(x_B)][1]
-        # Somebody else's network may need gigabytes for logits over a vocabulary: a few examples at a time.
-        parts = torch.split(x_B, ALONE_EXAMPLES) if getattr(self.host, "alone", False) else pieces(x_B)
-        found_KB = torch.cat([self.logits(part).argmax(-1) for part in parts], 1)
+        found_KB = torch.cat([self.logits(part).argmax(-1) for part in torch.split(x_B, self.portion(x_B))], 1)
         if self._answers is not None:
             self._answers[id(x_B)] = x_B, found_KB  # with the examples, so that the id stays theirs
         return found_KB
