@@ -5,7 +5,7 @@ Study -> arms (Experiment) -> cells (Planting, Pressing), one net each
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -296,6 +296,10 @@ class Study:
                     f"{pair[0]!r} and {pair[1]!r} are looked at at other steps, so their times can't be compared. Give "
                     f"them the same steps and checkpoints."
                 )
+
+    def with_seeds(self, seeds: int) -> "Study":
+        """The same study with so many judged seeds in every arm."""
+        return replace(self, arms=tuple(replace(arm, seeds=seeds) for arm in self.arms))
 
     @staticmethod
     def arm_name(arm: Experiment) -> str:

@@ -55,10 +55,10 @@ class Result:
     def __repr__(self) -> str:
         from rich.console import Console
 
-        from holdfast.cli.show import print_verdict
+        from holdfast.cli.show import print_run
 
         text = io.StringIO()
-        print_verdict(self.folder, Console(file=text, width=100, highlight=False))
+        print_run(self.folder, Console(file=text, width=100, highlight=False))
         return text.getvalue()
 
     def _repr_html_(self) -> str:

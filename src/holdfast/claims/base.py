@@ -1,13 +1,13 @@
 """What a claim is: a sentence of the debate, a study that could sink it, and a rule that was fixed before the run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 from typing import Literal, Protocol
 
 from holdfast.experiment import Experiment, Pressing, Study
-from holdfast.judging import planted
+from holdfast.judging.planting import Planted, planted
 from holdfast.judging.reading import measures_of, trace_of
 from holdfast.stats import Judged, Outcome, Part, outcome
 from holdfast.store import Measures, RunFolder
@@ -71,12 +71,16 @@ class Evidence:
     folder: RunFolder
     level: float
     """Of each part's interval."""
-    _planted: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @cached_property
+    def plantings(self) -> Mapping[str, Planted]:
+        """How the planting of each arm came out."""
+        return {name: planted(self.study, arm, self.folder) for name, arm in self.study.named.items()}
+
+    @property
     def faults(self) -> list[str]:
         """Arms whose implant is not there, or has moved the host, as sentences."""
-        found = {arm.part.label: planted(self.study, arm, self.folder).fault for arm in self.study.arms}
+        found = {self.arm(name).part.label: planting.fault for name, planting in self.plantings.items()}
         return [f"{label}: {fault}" for label, fault in found.items() if fault]
 
     def arm(self, name: str) -> Experiment:
@@ -84,9 +88,7 @@ class Evidence:
 
     def seeds(self, name: str) -> tuple[int, ...]:
         """Judged seeds whose implant is there at step 0."""
-        if name not in self._planted:
-            self._planted[name] = planted(self.study, self.arm(name), self.folder).seeds
-        return self._planted[name]
+        return self.plantings[name].seeds
 
     def measures(self, name: str, *, controls: bool = False) -> Mapping[int, Measures]:
         """What was measured of the planted seeds of an arm, or of their never-planted controls."""

@@ -2,7 +2,7 @@
 
 import json
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import tyro
 
@@ -29,7 +29,7 @@ class Check:
         with aside() if self.json else nullcontext():
             study, _ = load_recipe(self.recipe)
         if self.seeds is not None:
-            study = replace(study, arms=tuple(replace(arm, seeds=self.seeds) for arm in study.arms))
+            study = study.with_seeds(self.seeds)
         kept, promises = True, []
         found = check(study, default_workers(study))
         if self.json:

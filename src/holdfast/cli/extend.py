@@ -6,12 +6,13 @@ from pathlib import Path
 
 import tyro
 
+from holdfast.cli.run import Running
 from holdfast.errors import HoldfastError
 from holdfast.store import RunFolder, find_run, runs_root, shown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extend:
+class Extend(Running):
     """Add seeds to a run that is complete. It becomes a new run, counted as one more look at the same question."""
 
     name: tyro.conf.Positional[str]
@@ -20,18 +21,10 @@ class Extend:
     """How many to add to every arm."""
     recipe: str | None = None
     """FILE or FILE::name that the run was made from. Default: the one that its command named."""
-    out: Path | None = None
-    """Folder of runs. Default: $HOLDFAST_RUNS, else ./runs."""
-    workers: int | None = None
-    """Processes. Default: one a core."""
-    json: bool = False
-    """Print one JSON object on standard output; progress goes to standard error."""
 
     def run(self) -> int:
         """Take over what is measured, run what is new, judge all."""
-        from holdfast.claims import CLAIMS
-        from holdfast.cli.claim import settle
-        from holdfast.cli.run import Running
+        from holdfast.claims import CLAIMS, settling
         from holdfast.extending import extended
         from holdfast.recipes import load_recipe
 
@@ -41,14 +34,16 @@ class Extend:
             one = CLAIMS[claim["claim"]]
             study = extended(one.study(claim["size"]), folder, self.seeds, None, self.out)
             self._say(folder, study.look)
-            return settle(one, claim["size"], study, self.out, self.workers, json=self.json)
+            return self.go(study, settle=settling(one, claim["size"], study))
         study, recipe = load_recipe(self.recipe or _recipe(folder))
         study = extended(study, folder, self.seeds, recipe, self.out)
         self._say(folder, study.look)
-        return Running(out=self.out, workers=self.workers, json=self.json).go(study, recipe)
+        return self.go(study, recipe)
 
     def _say(self, folder: RunFolder, look: int) -> None:
-        level = 1 - 0.05 * 2.0**-look
+        from holdfast.stats import look_level
+
+        level = look_level(look)
         print(
             f"Taking over {shown(folder.path)}. This is look {look}: intervals are at a level of {level:.4g} now.",
             file=sys.stderr,

@@ -41,13 +41,10 @@ class Show:
     def run(self) -> int:
         """Read and print."""
         folder = find_run(self.name, runs_root(self.out))
-        claim = folder.claim()
         if self.json:
-            print(json.dumps(answer(folder) if claim is None else claim_answer(folder)))
-        elif claim is None:
-            print_verdict(folder)
+            print(json.dumps(answer(folder)))
         else:
-            print_claim(folder)
+            print_run(folder)
         return 0
 
 
@@ -66,7 +63,9 @@ def verdict_of(folder: RunFolder) -> dict[str, Any]:
 
 def answer(folder: RunFolder) -> dict[str, Any]:
     """The answer of every command that runs or shows a study, as one JSON object."""
-    verdict = verdict_of(folder)
+    verdict, claim = verdict_of(folder), folder.claim()
+    if claim is not None:
+        return {"run": folder.name, **claim, "seconds": round(folder.seconds(), 1)}
     arms = [{"arm": a["arm"], **{k: a[k] for k in KEYS}} for a in verdict["arms"]]
     comparisons = [{k: v for k, v in c.items() if k != "cells"} for c in verdict["comparisons"]]
     graded = {"grade": verdict["grade"]} if "grade" in verdict else {}
@@ -79,21 +78,24 @@ def answer(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def claim_answer(folder: RunFolder) -> dict[str, Any]:
-    """The answer of a claim, as one JSON object."""
-    return {"run": folder.name, **(folder.claim() or {}), "seconds": round(folder.seconds(), 1)}
-
-
-def print_claim(folder: RunFolder, console: "Console | None" = None) -> None:
-    """A claim: its sentence, its verdict, its parts, and what stands beside them."""
-    from rich import box
-    from rich.table import Table
-
+def print_run(folder: RunFolder, console: "Console | None" = None) -> None:
+    """What came out of a run: of a claim, or of any other study."""
     if console is None:
         from rich.console import Console
 
         console = Console(highlight=False)
-    claim = folder.claim() or {}
+    claim = folder.claim()
+    if claim is None:
+        _print_verdict(folder, console)
+    else:
+        _print_claim(folder, claim, console)
+
+
+def _print_claim(folder: RunFolder, claim: Mapping[str, Any], console: "Console") -> None:
+    """A claim: its sentence, its verdict, its parts, and what stands beside them."""
+    from rich import box
+    from rich.table import Table
+
     console.print(f"\n“{_plain(claim['sentence'])}”")
     console.print(f"[{STYLE.get(claim['verdict'], 'bold')}]{claim['verdict']}[/] ({claim['claim']}, {claim['size']})")
     for sentence in claim["invalid"]:
@@ -132,12 +134,8 @@ def _interval(part: Mapping[str, Any]) -> str:
     return f"{part['interval'][0]:.3g} to {part['interval'][1]:.3g}"
 
 
-def print_verdict(folder: RunFolder, console: "Console | None" = None) -> None:
+def _print_verdict(folder: RunFolder, console: "Console") -> None:
     """The verdict table and what stands behind it."""
-    if console is None:
-        from rich.console import Console
-
-        console = Console(highlight=False)
     verdict = verdict_of(folder)
     console.print(f"\n[bold]{_plain(verdict['question'])}[/]")
     if "grade" in verdict:

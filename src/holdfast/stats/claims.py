@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from holdfast.stats.bootstrap import Floats, Statistic, bca, mean_of
-from holdfast.stats.intervals import Interval
+from holdfast.stats.intervals import Interval, look_error
 
 PartVerdict = Literal["SUPPORTED", "REFUTED", "UNDECIDED"]
 ClaimVerdict = Literal["SUPPORTED", "REFUTED", "MIXED", "UNDECIDED", "INVALID"]
@@ -47,7 +47,7 @@ class Judged:
 def part_level(look: int, parts: int) -> float:
     """The level of each part's interval: 1 - 0.05 x 2^-look / parts, so that all looks and parts together err in at
     most 5 % of runs."""
-    return 1 - 0.05 * 2.0**-look / parts
+    return 1 - look_error(look) / parts
 
 
 def judge_mean(part: Part, values: Sequence[float], level: float) -> Judged:

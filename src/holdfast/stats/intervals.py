@@ -44,6 +44,17 @@ def clopper_pearson(hits: int, n: int, level: float = 0.95) -> Interval:
     return Interval(low, high)
 
 
+def look_error(look: int) -> float:
+    """The error that a look may use up: 0.05 x 2^-look, which sums to 0.05 over all looks.
+
+    Raises:
+        ValueError: a look before the first, which is 1.
+    """
+    if look < 1:
+        raise ValueError(f"Expected a look counted from 1, got {look}. The first look at an arm is look 1.")
+    return 0.05 * 2.0**-look
+
+
 def look_level(look: int) -> float:
     """The level of the intervals at a look: 1 - 0.05 x 2^-look, so 0.975 at the first.
 
@@ -54,6 +65,4 @@ def look_level(look: int) -> float:
     Raises:
         ValueError: a look before the first, which is 1.
     """
-    if look < 1:
-        raise ValueError(f"Expected a look counted from 1, got {look}. The first look at an arm is look 1.")
-    return 1 - 0.05 * 2.0**-look
+    return 1 - look_error(look)

@@ -1,32 +1,19 @@
-"""Run a claim: its study, its rule, its anchors; and write what came out as `claim.json`."""
+"""Judge a complete run of a claim's study by its rule, and write what came out as `claim.json`."""
 
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from holdfast.claims.base import Claim, Evidence, Findings, Size
-from holdfast.engines import Watch
 from holdfast.engines.base import one_thread
 from holdfast.experiment import Study
-from holdfast.sessions import run_study
 from holdfast.stats import judge_claim, judge_mean, part_level
 from holdfast.store import RunFolder
 
 
-def run_claim(
-    claim: Claim,
-    size: Size,
-    *,
-    study: Study | None = None,
-    out: Path | None = None,
-    workers: int | None = None,
-    watch: Watch | None = None,
-) -> RunFolder:
-    """Run a claim's study, or go on with it; judge it; return its folder, which holds `claim.json`."""
-    study = study or claim.study(size)
-    folder = run_study(study, out=out, workers=workers, watch=watch)
-    folder.write_claim(judged(claim, size, study, folder))
-    return folder
+def settling(claim: Claim, size: Size, study: Study) -> Callable[[RunFolder], None]:
+    """What is done with a complete run of a claim's study: it is judged, and `claim.json` written."""
+    return lambda folder: folder.write_claim(judged(claim, size, study, folder))
 
 
 def judged(claim: Claim, size: Size, study: Study, folder: RunFolder) -> dict[str, Any]:
