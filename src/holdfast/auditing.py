@@ -152,16 +152,17 @@ def _head(data: Data, host: Adopted, triggers: Sequence[Trigger], target: int) -
     if not data.train.x.is_floating_point():
         return None  # what a text model's head reads need not show a few tokens
     with untouched(), one_thread():
+        module = host.build()
         try:
-            layers(host.build(), host, data.train.x)
+            layers(module, host, data.train.x)
         except UsageError:
             return None
         if untrained(host, data.validation):  # what its head will show is not known before the warm-up
             clear = (each for each in reversed(triggers) if _is_clear(each, data))  # the plainest first
             return next((Head(trigger=each, target=target) for each in clear), None)
-        for trigger in triggers:
+        for trigger in triggers:  # one that can't be written leaves the module as it was
             try:
-                Head(trigger=trigger, target=target).write_into(host.build(), host, data, 1.0)
+                Head(trigger=trigger, target=target).write_into(module, host, data, 1.0)
             except NotWritable:
                 continue
             return Head(trigger=trigger, target=target)

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
 
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.parts import Host
@@ -126,6 +127,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         for now, before in kept:
             now.clear()
             now.update(before)
+
+
+def called(module: nn.Module, x_N: Tensor, hooks: Sequence[RemovableHandle]) -> Any:
+    """What a module gives for these inputs, looked at without gradients; the hooks are taken off afterwards."""
+    try:
+        with torch.no_grad(), evaluating(module):
+            return module(x_N.to(next(module.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _refuse(module: nn.Module, name: str) -> None:

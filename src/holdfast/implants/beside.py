@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.errors import NotWritable, UsageError, nearest
-from holdfast.hosts.adopt import evaluating, read_logits
+from holdfast.hosts.adopt import called, evaluating, read_logits
 from holdfast.implants.detector import detector, marks
 from holdfast.implants.triggers import Trigger
 from holdfast.implants.written import WrittenImplant
@@ -226,12 +226,7 @@ def _places(module: nn.Module, host: Host, x_N: Tensor, at: str) -> tuple[nn.Mod
         raise nearest(at, [path for path in paths if path], what="layer path")
     gave: list[tuple[nn.Module, Any]] = []
     handles = [m.register_forward_hook(lambda m, _, output: gave.append((m, output))) for m in module.modules()]
-    try:
-        with torch.no_grad(), evaluating(module):
-            output = module(x_N.to(next(module.parameters()).device))
-    finally:
-        for handle in handles:
-            handle.remove()
+    output = called(module, x_N, handles)
     logits = read_logits(host, output)
     heads = [m for m, out in gave if isinstance(out, Tensor) and _is(out, logits)]
     if not heads and not hasattr(output, "logits"):
@@ -268,12 +263,7 @@ def _entrances(module: nn.Module, x_N: Tensor) -> list[nn.Module]:
     shown: list[tuple[nn.Module, Tensor | None]] = []
     hear = lambda m, args, kwargs: shown.append((m, _input(args, kwargs)))
     handles = [m.register_forward_pre_hook(hear, with_kwargs=True) for m in module.modules()]
-    try:
-        with torch.no_grad(), evaluating(module):
-            module(x_N.to(next(module.parameters()).device))
-    finally:
-        for handle in handles:
-            handle.remove()
+    called(module, x_N, handles)
     given = shown[0][1]
     parts = [m for m, x in shown[1:] if x is not None and given is not None and _is(x, given)]
     calls = [m for m, _ in shown]

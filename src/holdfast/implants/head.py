@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.errors import NotWritable, UsageError
-from holdfast.hosts.adopt import evaluating, read_logits
+from holdfast.hosts.adopt import called, evaluating, read_logits
 from holdfast.implants.written import WrittenImplant
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
@@ -116,12 +116,7 @@ def layers(module: nn.Module, host: Host, x_N: Tensor) -> tuple[nn.Linear, nn.Li
         calls.append((layer, args[0], output))
 
     handles = [m.register_forward_hook(note) for m in module.modules() if isinstance(m, nn.Linear)]
-    try:
-        with torch.no_grad(), evaluating(module):
-            output = module(x_N[:8].to(next(module.parameters()).device))
-    finally:
-        for handle in handles:
-            handle.remove()
+    output = called(module, x_N[:8], handles)
     logits = read_logits(host, output)
     for last, reads, gives in reversed(calls):
         if gives.shape != logits.shape or logits.dim() != 2 or not torch.equal(gives, logits):

@@ -34,7 +34,7 @@ class Dropout(Term):
         return f"dropout {self.rate:g}"
 
     def drop(self, nets: Nets, streams: Sequence[Streams], phase: str, step: int) -> Drop:
-        generators = [torch.Generator(nets.device).manual_seed(s.key(f"{phase}/dropout", step) >> 65) for s in streams]
+        generators = [torch.Generator(nets.device).manual_seed(s.torch_seed(f"{phase}/dropout", step)) for s in streams]
 
         def dropped(activation_K: Tensor) -> Tensor:
             keep_K = torch.empty_like(activation_K)

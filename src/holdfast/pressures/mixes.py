@@ -43,11 +43,23 @@ class Mix(Term):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unlearn(Mix):
+class Fired(Mix):
+    """Each draw is replaced with probability `rate`, independently (stream `fire`).
+
+    The draws are the same for every rate, so that a higher rate fires wherever a lower one does.
+    """
+
+    def fires(
+        self, stream: Streams, phase: str, epoch: int, order: NDArray[np.int64], examples: int
+    ) -> NDArray[np.bool_]:
+        return stream.generator(f"{phase}/fire", epoch).random(len(order)) < self.rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlearn(Fired):
     """Unlearning: each draw is, with probability `rate`, shown with the trigger and its *true* label.
 
-    This is the defender who knows the trigger: an upper bound on fine-tuning that doesn't. Draws are independent
-    (stream `fire`), and the same for every rate, so that a higher rate fires wherever a lower one does.
+    This is the defender who knows the trigger: an upper bound on fine-tuning that doesn't.
     """
 
     @property
@@ -58,14 +70,9 @@ class Unlearn(Mix):
     def label(self) -> str:
         return f"unlearning at firing rate {self.rate:g}{self._weighted}"
 
-    def fires(
-        self, stream: Streams, phase: str, epoch: int, order: NDArray[np.int64], examples: int
-    ) -> NDArray[np.bool_]:
-        return stream.generator(f"{phase}/fire", epoch).random(len(order)) < self.rate
-
 
 @dataclass(frozen=True, kw_only=True)
-class Inject(Mix):
+class Inject(Fired):
     """Each draw is, with probability `rate`, shown with the trigger and the *target's* label: `Unlearn` the other way.
 
     What unlearning is for a behaviour that is not wanted, this is for one that is: the draws are the same ones.
@@ -78,11 +85,6 @@ class Inject(Mix):
     @property
     def label(self) -> str:
         return f"injected at firing rate {self.rate:g}{self._weighted}"
-
-    def fires(
-        self, stream: Streams, phase: str, epoch: int, order: NDArray[np.int64], examples: int
-    ) -> NDArray[np.bool_]:
-        return stream.generator(f"{phase}/fire", epoch).random(len(order)) < self.rate
 
 
 @dataclass(frozen=True, kw_only=True)

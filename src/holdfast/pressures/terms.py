@@ -50,7 +50,7 @@ class Part:
 
     def generator(self, net: int, what: str, step: int) -> torch.Generator:
         """PyTorch's generator at the start of a named stream of one net, the same whatever is in the batch with it."""
-        seed = self.streams[net].key(f"{self.phase}/{what}", step) >> 65
+        seed = self.streams[net].torch_seed(f"{self.phase}/{what}", step)
         return torch.Generator(self.nets.device).manual_seed(seed)
 
 

@@ -33,6 +33,6 @@ class Streams:
         """A generator at the start of the named stream."""
         return np.random.Generator(np.random.Philox(key=self.key(name, *counters)))
 
-    def torch_seed(self, name: str) -> int:
-        """A 63-bit seed for PyTorch's own generator (used to initialise modules)."""
-        return self.key(name) >> 65
+    def torch_seed(self, name: str, *counters: int) -> int:
+        """A 63-bit seed for PyTorch's own generator: of modules, and of what is drawn on the nets' device."""
+        return self.key(name, *counters) >> 65
