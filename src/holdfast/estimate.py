@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from holdfast.engines.base import LARGEST_BATCH, one_thread
 from holdfast.experiment import Cell, Experiment, Pressing, Study
-from holdfast.parts import Host, Probe
+from holdfast.parts import Host, Pressure, Probe
 
 STEPS = 12
 """Steps that are timed."""
+QUICK_S = 0.05
+"""Seconds of a net's step and look up to which nets are timed in a full batch."""
 BYTES_A_LOOK, BYTES_A_CELL = 330, 5000
 """Measured on the standard probes: a line of JSON, and what a cell takes beside its lines and its weights."""
 
@@ -58,19 +60,23 @@ def estimate(study: Study, workers: int) -> Estimate:
     """
     if not all(arm.budget for arm in study.arms):
         return _trainings(study, workers)
-    dearest: dict[Host, Experiment] = {}
-    for arm in study.arms:  # of a host, the arm that looks at most
-        if arm.host not in dearest or len(arm.probes) > len(dearest[arm.host].probes):
-            dearest[arm.host] = arm
-    speeds = {host: _speed(arm) for host, arm in dearest.items()}
+    dearest: dict[tuple[Host, int], Experiment] = {}
+    for arm in study.arms:  # of a host and a size of batch, the arm that looks at most
+        key = arm.host, _batch(arm.grid[0])
+        if key not in dearest or len(arm.probes) > len(dearest[key].probes):
+            dearest[key] = arm
+    speeds = {key: _speed(arm) for key, arm in dearest.items()}
     cells = all_cells(study)
-    seconds = 0.0
+    seconds, weights = 0.0, 0
     for cell in cells:
-        step_s, look_s, _ = speeds[cell.planting.host if isinstance(cell, Pressing) else cell.host]
-        seconds += cell.steps * step_s
-        seconds += len(cell.looks) * look_s if isinstance(cell, Pressing) else 0
+        if isinstance(cell, Pressing):
+            step_s, look_s, _ = speeds[cell.planting.host, _batch(cell.pressure)]
+            seconds += cell.steps * step_s + len(cell.looks) * look_s
+        else:
+            step_s, _, held = next(speed for (host, _), speed in speeds.items() if host == cell.host)
+            seconds += cell.steps * step_s
+            weights += held
     pressed = [cell for cell in cells if isinstance(cell, Pressing)]
-    weights = sum(speeds[cell.host][2] for cell in cells if not isinstance(cell, Pressing))
     lines = sum(len(cell.looks) for cell in pressed)
     return Estimate(
         nets=len(pressed),
@@ -86,8 +92,19 @@ def _trainings(study: Study, workers: int) -> Estimate:
     return Estimate(nets=pressed, net_steps=0, seconds=None, disk_bytes=0, workers=workers)
 
 
+def _batch(pressure: Pressure) -> int:
+    return getattr(pressure, "batch", 64)
+
+
 def _speed(arm: Experiment) -> tuple[float, float, int]:
     """(seconds a net-step, seconds a net-look, weights a net)."""
+    # What takes long takes as long a net in twos; what is quick is quicker a net in a full batch.
+    few = _timed(arm, 2)
+    return few if few[0] + few[1] > QUICK_S else _timed(arm, LARGEST_BATCH)
+
+
+def _timed(arm: Experiment, k: int) -> tuple[float, float, int]:
+    """The same, of k nets at once."""
     from holdfast.pressures.fit import Fit
     from holdfast.pressures.optimisers import Adam
     from holdfast.probes import STANDARD, Look
@@ -96,16 +113,16 @@ def _speed(arm: Experiment) -> tuple[float, float, int]:
     from holdfast.training.streams import Streams
 
     data = arm.task.load().to(arm.device)
-    streams = tuple(Streams(0, seed) for seed in range(LARGEST_BATCH))
+    streams = tuple(Streams(0, seed) for seed in range(k))
     with one_thread():
         nets = Nets.initialised(arm.host, streams, backend=arm.backend, device=arm.device)
         site = Site(host=arm.host, data=data, streams=streams, implant=arm.implant, device=arm.device)
-        fits = [Fit(Adam(lr=1e-3), steps=STEPS, batch=getattr(arm.grid[0], "batch", 64))] * nets.k
+        fits = [Fit(Adam(lr=1e-3), steps=STEPS, batch=_batch(arm.grid[0]))] * k
         points = Fit.press(fits, site, nets, (2, STEPS))
         next(points)
         began = time.perf_counter()
         point = next(points)
-        step_s = (time.perf_counter() - began) / (STEPS - 2) / nets.k
+        step_s = (time.perf_counter() - began) / (STEPS - 2) / k
         masks = {"": {name: p != 0 for name, p in nets.params.items()}}
         look = Look(
             checkpoint=point,
@@ -115,9 +132,10 @@ def _speed(arm: Experiment) -> tuple[float, float, int]:
             train=data.train,
             masks=masks,
         )
-        began = time.perf_counter()
         probes: tuple[Probe, ...] = (*STANDARD, *arm.probes)
-        for probe in probes:
-            probe(look)
-        look_s = (time.perf_counter() - began) / nets.k
+        for _ in range(2):  # the second counts: the first may find what all others use again
+            began = time.perf_counter()
+            for probe in probes:
+                probe(look)
+            look_s = (time.perf_counter() - began) / k
     return step_s, look_s, sum(shape.numel() for shape in nets.shapes.values())

@@ -89,6 +89,20 @@ def test_what_is_within_reach():
     assert found["unmoved"].item() == found["unmoved_implant"].item() == pytest.approx(7 / 8)
 
 
+def test_one_example_far_down_the_data_is_enough():
+    """More examples than are shown at a time, of which one lights an input and turns a unit on."""
+    net = MLP(widths=(3, 3, 2)).build()
+    with torch.no_grad():
+        net[0].weight.fill_(1.0)
+        net[0].bias.copy_(torch.tensor([-0.5, -0.5, -2.5]))
+    x = torch.zeros(1500, 3)
+    for value, units in ((1.0, [True, True, False]), (3.0, [True] * 3)):
+        x[1400, 0] = value
+        reach = within_reach(look_at(net, x.clone()))
+        assert reach["0.weight"][0].tolist() == [[True, False, False]] * 3
+        assert reach["2.weight"][0].tolist() == [units] * 2
+
+
 def test_sabotage_gradient_off(tmp_path):
     """Where nothing moves at all, the count says so, and the positive control fails."""
     study = CLAIM.study("quick")
