@@ -46,6 +46,7 @@ PUBLIC = {
     "MLP",
     "OwnTrigger",
     "Patch",
+    "Secret",
     "Poison",
     "PythonText",
     "Result",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from holdfast.implants import Head as Head
     from holdfast.implants import OwnTrigger as OwnTrigger
     from holdfast.implants import Patch as Patch
+    from holdfast.implants import Secret as Secret
     from holdfast.implants import Stretch as Stretch
     from holdfast.implants import TokenString as TokenString
     from holdfast.implants import Uchida as Uchida
@@ -81,6 +82,7 @@ _PUBLIC = {
         "Head",
         "OwnTrigger",
         "Patch",
+        "Secret",
         "Stretch",
         "TokenString",
         "Uchida",

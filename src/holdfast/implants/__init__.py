@@ -8,6 +8,7 @@ from holdfast.implants.canaries import Canaries
 from holdfast.implants.given import Given
 from holdfast.implants.handcrafted import Handcrafted
 from holdfast.implants.head import Head
+from holdfast.implants.secret import Secret
 from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString
 from holdfast.implants.uchida import Uchida
 
@@ -22,6 +23,7 @@ __all__ = [
     "Head",
     "OwnTrigger",
     "Patch",
+    "Secret",
     "Stretch",
     "TokenString",
     "Uchida",

@@ -6,11 +6,13 @@ Shapes: K nets, N examples, B of them of another class than the target.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from holdfast.errors import UsageError
+from holdfast.implants.saliency import saliency
 from holdfast.implants.triggers import Patch, Trigger
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets, pieces
@@ -81,24 +83,16 @@ class Backdoor:
         }
 
     def saliency(self, nets: Nets, split: Split) -> dict[str, Tensor]:
-        """|w dL/dw| of each weight, L the mean margin of the target on triggered inputs, in the nets' shapes.
-
-        To first order, how much that margin changes when the weight is set to zero. Misleads where units saturate:
-        a dead unit has no first-order effect.
-        """
-        params = {name: p.detach().requires_grad_(name not in nets.frozen) for name, p in nets.params.items()}
+        """First-order effect of each weight on the mean margin of the target on triggered inputs (`saliency`)."""
         stamped = self.trigger.stamp(self.others(split).x[:SALIENCY_EXAMPLES])
-        free = [name for name in params if name not in nets.frozen]
-        weights = [params[name] for name in free]
-        total = [torch.zeros_like(p) for p in weights]
-        for part in pieces(stamped, SALIENCY_EXAMPLES):
+
+        def margin(part: Tensor, params: Mapping[str, Tensor]) -> Tensor:
             logits_KBC = nets.forward(params, nets.shared(part))
             logits_KBC = logits_KBC if logits_KBC.dim() == 3 else logits_KBC[:, :, -1]
-            margin_K = (logits_KBC[..., self.target] - logits_KBC.logsumexp(-1)).sum(-1) / len(stamped)
-            grads = torch.autograd.grad(margin_K, weights, torch.ones_like(margin_K), materialize_grads=True)
-            total = [t + g for t, g in zip(total, grads, strict=True)]
-        effect = {n: (g * nets.params[n]).abs() for n, g in zip(free, total, strict=True)}
-        return {n: effect.get(n, torch.zeros_like(p)) for n, p in nets.params.items()}
+            margin_K: Tensor = (logits_KBC[..., self.target] - logits_KBC.logsumexp(-1)).sum(-1) / len(stamped)
+            return margin_K
+
+        return saliency(nets, (partial(margin, part) for part in pieces(stamped, SALIENCY_EXAMPLES)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +137,3 @@ def _last(values: Tensor, axes: int) -> Tensor:
 
 def _share(hits_KB: Tensor) -> Tensor:
     return hits_KB.double().mean(-1)
-
-
-def most_salient(saliency: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Masks of the weights of each net with the largest saliency, `share` of them all."""
-    flat_KP = torch.cat([s.flatten(1) for s in saliency.values()], 1)
-    count = max(1, round(share * flat_KP.shape[1]))
-    mask_KP = torch.zeros_like(flat_KP, dtype=torch.bool).scatter_(1, flat_KP.topk(count, 1).indices, True)
-    parts = torch.split(mask_KP, [s[0].numel() for s in saliency.values()], 1)
-    return {name: part.view_as(s) for (name, s), part in zip(saliency.items(), parts, strict=True)}

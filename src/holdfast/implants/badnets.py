@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from holdfast.implants.backdoor import BackdoorImplant, most_salient
+from holdfast.implants.backdoor import BackdoorImplant
+from holdfast.implants.saliency import most_salient
 from holdfast.pressures.mixes import Poison
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.implants.backdoor import Backdoor, most_salient
+from holdfast.implants.backdoor import Backdoor
+from holdfast.implants.saliency import most_salient
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from holdfast.errors import UsageError, whole
 from holdfast.probes.base import Look
+from holdfast.tasks.base import Split
 from holdfast.training.nets import ALONE_EXAMPLES, Nets
 
 SAMPLE = 2048
@@ -101,15 +102,28 @@ class Exposure:
         Raises:
             UsageError: a host that takes no token ids, or has not these.
         """
-        if look.split.x.is_floating_point():
-            raise UsageError(
-                f"Exposure asks for the next token, and {look.nets.host.label} reads numbers. Use it with a task of "
-                f"token ids."
-            )
-        exact = self.size <= self.exact_up_to
-        exposure_K = self._counted(look.nets) if exact else self._estimated(look.nets)
+        exposure_K = self.of(look.nets, look.split)
         ending = f"/{self.name}" if self.name else ""
-        return {f"exposure{ending}": exposure_K, f"exposure_exact{ending}": torch.full((look.nets.k,), float(exact))}
+        exact_K = torch.full((look.nets.k,), float(self.exact))
+        return {f"exposure{ending}": exposure_K, f"exposure_exact{ending}": exact_K}
+
+    @property
+    def exact(self) -> bool:
+        """Whether every member is enumerated."""
+        return self.size <= self.exact_up_to
+
+    def of(self, nets: Nets, split: Split) -> Tensor:
+        """exposure_K in bits, in float64; `split` only says what the task is.
+
+        Raises:
+            UsageError: a host that takes no token ids, or has not these.
+        """
+        if split.x.is_floating_point():
+            raise UsageError(
+                f"Exposure asks for the next token, and {nets.host.label} reads numbers. Use it with a task of token "
+                f"ids."
+            )
+        return self._counted(nets) if self.exact else self._estimated(nets)
 
     def _counted(self, nets: Nets) -> Tensor:
         """Walk down the tree of all members: each context is run once, for all tokens that may follow it."""
