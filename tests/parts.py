@@ -16,17 +16,20 @@ from holdfast import (
     Fit,
     Handcrafted,
     Head,
+    Inject,
     LabelSmoothing,
     LastLayer,
     Noise,
     Patch,
     Poison,
+    Pull,
     Quantise,
     Reinitialise,
     Sign,
     TriggerRate,
     Uchida,
     Unlearn,
+    Unmoved,
     WeightDecay,
 )
 from holdfast.implants.canaries import Canaries
@@ -53,6 +56,7 @@ PRESSURES = [
     Fit(Adam(lr=0.001), steps=20, batch=50),
     Fit(SGD(lr=0.1, momentum=0.9), WeightDecay(rate=0.1), steps=20),
     Fit(Adam(lr=0.001), Unlearn(rate=0.2), steps=20),
+    Fit(Adam(lr=0.001), Inject(rate=0.2, weight=2.0), steps=20),
     Fit(Adam(lr=0.001), Poison(rate=0.1), WeightDecay(rate=0.1), steps=20),
     Fit(SGD(lr=0.1), Noise(scale=0.01), steps=20),
     Fit(SGD(lr=0.1), Noise(scale=0.01, kind="uniform"), Clip(limit=0.3), steps=20),
@@ -75,7 +79,9 @@ PROBES = [
     Distance(),
     Gradient(),
     Presence(),
+    Pull(),
     TriggerRate(),
+    Unmoved(),
 ]
 TOKEN_PROBES = [
     Exposure(prefix=(1, 2), secret=(3, 4, 5), space=tuple(range(10))),

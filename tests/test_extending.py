@@ -17,10 +17,12 @@ from holdfast import (
     Study,
     Unlearn,
     UsageError,
+    open_run,
     run_study,
 )
 from holdfast.cli import main
 from holdfast.extending import extended
+from holdfast.recipes import load_recipe
 from holdfast.stats import look_level
 
 RECIPE = """
@@ -85,6 +87,11 @@ def typed(capfd, *words):
     return end.value.code or 0, out, err
 
 
+def _read():
+    """(study, folder) of the newest run of the recipe."""
+    return load_recipe("few.py")[0], open_run("few")
+
+
 def test_as_it_is_typed(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["holdfast", "run", "few.py"])
@@ -94,6 +101,12 @@ def test_as_it_is_typed(tmp_path, monkeypatch, capfd):
     assert status == 0
     assert "This is look 2" in err
     assert "/8" in out
+    # Killed in the middle of the next one: typed again, the short name is still that of the run before.
+    third = run_study(extended(*_read(), 1, Path("few.py"), None), recipe=Path("few.py"), workers=1)
+    (third.path / "verdict.json").unlink()
+    status, out, err = typed(capfd, "extend", "few", "--seeds", "1", "--workers", "1")
+    assert (status, third.verdict() is not None) == (0, True), err
+    assert "/9" in out
     Path("few.py").rename("moved.py")
     status, _, err = typed(capfd, "extend", "few", "--seeds", "2")
     assert status == 1

@@ -23,12 +23,15 @@ class Extend(Running):
     """FILE or FILE::name that the run was made from. Default: the one that its command named."""
 
     def run(self) -> int:
-        """Take over what is measured, run what is new, judge all."""
+        """Take over what is measured, run what is new, judge all.
+
+        A short name is that of the newest complete run, so that a killed extension goes on when it is typed again.
+        """
         from holdfast.claims import CLAIMS, settling
         from holdfast.extending import extended
         from holdfast.recipes import load_recipe
 
-        folder = find_run(self.name, runs_root(self.out))
+        folder = find_run(self.name, runs_root(self.out), complete=True)
         claim = folder.claim()
         if claim is not None and claim["claim"] in CLAIMS:
             one = CLAIMS[claim["claim"]]

@@ -36,8 +36,13 @@ def all_runs(root: Path) -> Iterator[RunFolder]:
         yield from map(RunFolder, sorted(folders, key=lambda p: (p / "study.json").stat().st_mtime, reverse=True))
 
 
-def find_run(name: str, root: Path) -> RunFolder:
+def find_run(name: str, root: Path, *, complete: bool = False) -> RunFolder:
     """The run called `name`: a path, a folder's name, or the start of one (`demo`: the newest that starts so).
+
+    Args:
+        name: as it was typed.
+        root: folder of runs.
+        complete: of several that start so, the newest that is complete, if one is.
 
     Raises:
         UsageError: no such run; the nearest name is given.
@@ -48,11 +53,12 @@ def find_run(name: str, root: Path) -> RunFolder:
         return RunFolder(Path(name).absolute())
     runs = list(all_runs(root))
     for run in runs:
-        if name in (run.name, _study(run)):
+        if name == run.name:
             return run
-    starting = [run for run in runs if run.name.startswith(name)]
+    starting = [run for run in runs if name == _study(run)] or [run for run in runs if run.name.startswith(name)]
     if starting:
-        return starting[0]
+        whole = [run for run in starting if complete and (run.path / "verdict.json").exists()]
+        return (whole or starting)[0]
     if Path(name).exists():
         raise UsageError(f"{name} is no run folder: it has no study.json.")
     if not runs:
