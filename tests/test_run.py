@@ -105,6 +105,14 @@ def test_two_processes_give_the_bytes_of_one(finished, tmp_path):
     assert bytes_of(other.path) == bytes_of(finished.path)
 
 
+@pytest.mark.parametrize("largest", [8, 12])
+def test_however_nets_fall_into_batches_they_are_the_same(finished, tmp_path, monkeypatch, largest):
+    """Batches that hold some seeds' planted nets and other seeds' controls: each trains its own hosts."""
+    monkeypatch.setattr("holdfast.engines.base.LARGEST_BATCH", largest)
+    again = run_study(small(), out=tmp_path, recipe=RECIPE, workers=1)
+    assert bytes_of(again.path) == bytes_of(finished.path)
+
+
 @pytest.mark.parametrize("moment", range(3))
 def test_killed_at_a_random_moment_it_ends_in_the_same_bytes(finished, tmp_path, moment):
     """kill -9, at a moment given by how much has been written, twice in each run."""

@@ -35,7 +35,7 @@ def plant(cells: Sequence[Planting], folder: RunFolder, slot: Slot, tick: Tick) 
         chosen = [cell for cell in cells if cell.planted == planted]
         if not chosen:
             continue
-        site = _site(chosen, data, slot, tick)
+        site = _site(chosen, data, slot.phase("planted" if planted else "control"), tick)
         site = sites.setdefault(site.streams, site)  # so that hosts are trained once for a net and its control
         nets = site.implant.plant(site) if planted else site.implant.control(site)
         split = data.split(first.split)
