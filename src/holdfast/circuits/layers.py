@@ -93,7 +93,7 @@ class Layers:
             at = slice(self.starts[first], self.starts[last])
             size = np.abs(self.weights[at]) * most[self.indices[at]]
             counts = np.diff(self.starts[first : last + 1])
-            sums = np.bincount(np.repeat(np.arange(last - first), counts), size, last - first)
+            sums = np.bincount(np.repeat(np.arange(last - first), counts), size, last - first).astype(np.float64)
             sums += np.abs(self.bias[first:last])
             largest = max(largest, float(sums.max(initial=0)))
             if self.relu[first]:

@@ -103,14 +103,26 @@ class Lowering:
         """A row that is this sum."""
         if form.constant == 0 and list(form.terms.values()) == [1.0]:
             return next(iter(form.terms))
-        return self._new(form, relu=False)
+        return self._wire(form)
+
+    def _wire(self, form: Form) -> int:
+        """A new row that is this sum. Wires of a level are computed at once, so of each other they read the sums."""
+        level = max((self.level[row] for row in form.terms), default=0)
+        first = len(self.inputs)
+        parts = [
+            (c, self.sums[row - first])
+            if row >= first and not self.relu[row - first] and self.level[row] == level
+            else (c, Form({row: 1.0}, 0.0))
+            for row, c in form.terms.items()
+        ]
+        return self._new(total(parts, form.constant), relu=False)
 
     def _kept(self, form: Form, uses: int) -> Form:
         """The sum itself, or a wire that is it, whichever takes fewer weights."""
         size = len(form.terms)
         if size < 2 or (size * uses <= size + uses and size <= LONGEST):
             return form
-        return Form({self._new(form, relu=False): 1.0}, 0.0)
+        return Form({self._wire(form): 1.0}, 0.0)
 
     def _add(self, number: int) -> None:
         """An adder, in blocks of `adder_bits`; the carry of each goes into the next."""
