@@ -113,14 +113,25 @@ def test_tables_with_dont_cares_offsets_and_many_inputs():
     .end
     """
     netlist = read_blif(text)
-    assert [(p.name, len(p.bits)) for p in netlist.inputs][0] == ("a", 2)
+    assert next((p.name, len(p.bits)) for p in netlist.inputs) == ("a", 2)
     inputs = some_inputs(netlist, 0, 0)
     for row, out in zip(inputs, simulate(netlist, inputs), strict=True):
         low, high, b, c = row[:4]
         assert out.tolist() == [(low and not b) or (high and b), not (b and c), True, False]
     names = [f"x{i}" for i in range(11)]
     rows = ["1-0--------", "--1------01"]
-    netlist = read_blif("\n".join([".model m", ".inputs " + " ".join(names), ".outputs y", ".names " + " ".join(names) + " y", *(r + " 1" for r in rows), ".end"]))
+    netlist = read_blif(
+        "\n".join(
+            [
+                ".model m",
+                ".inputs " + " ".join(names),
+                ".outputs y",
+                ".names " + " ".join(names) + " y",
+                *(r + " 1" for r in rows),
+                ".end",
+            ]
+        )
+    )
     inputs = some_inputs(netlist, 0, 0)
     expected = (inputs[:, 0] & ~inputs[:, 2]) | (inputs[:, 2] & ~inputs[:, 9] & inputs[:, 10])
     assert np.array_equal(simulate(netlist, inputs)[:, 0], expected)

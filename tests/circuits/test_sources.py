@@ -14,7 +14,8 @@ from holdfast.cli import main
 
 FUNCTION = "def add(a: 8, b: 8):\n    print('noise')\n    return a + b\n"
 VERILOG = """
-module top(input [7:0] a, input [7:0] b, input signed [3:0] c, output [8:0] y, output lt, output slt, output reg [7:0] m);
+module top(input [7:0] a, input [7:0] b, input signed [3:0] c,
+           output [8:0] y, output lt, output slt, output reg [7:0] m);
   wire [7:0] g;
   gray u(.z(a), .y(g));
   assign y = a + b;

@@ -1,8 +1,8 @@
 """Boolean circuits as network weights: readers, a tracer, a simulator, and the compiler from a netlist to layers.
 
-    netlist (`netlist.py`) <- a function (`trace.py`), a file (`formats/`), a hash (`hashes.py`)
-            -> cover (`cover.py`) -> layers (`lower.py`, by `decompose.py`) -> network (`network.py`)
-            -> bits (`simulate.py`), the oracle
+netlist (`netlist.py`) <- a function (`trace.py`), a file (`formats/`), a hash (`hashes.py`)
+        -> cover (`cover.py`) -> layers (`lower.py`, by `decompose.py`) -> network (`network.py`)
+        -> bits (`simulate.py`), the oracle
 """
 
 from holdfast.circuits.compiling import Compiled, build, compile

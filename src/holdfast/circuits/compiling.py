@@ -1,6 +1,6 @@
 """From a circuit to a network, and the proof that it is the same.
 
-    netlist -> cover of k-input tables -> layers of units -> network
+netlist -> cover of k-input tables -> layers of units -> network
 """
 
 import time
@@ -25,7 +25,8 @@ from holdfast.errors import HoldfastError, UsageError, nearest
 Encoding = Literal["product", "restoring"]
 ENCODINGS: dict[str, Decompose] = {"product": product_units, "restoring": restoring_units}
 ADDER_BITS = {"product": 16, "restoring": 1}
-"""Bits that are added at once. A sum of 16 needs 20 bits of mantissa, and a weight of 2^16 carries errors on 2^16 fold."""
+"""Bits that are added at once. A sum of 16 needs 20 bits of mantissa, and a weight of 2^16 carries errors on 2^16
+fold."""
 ALL = 12
 """Input bits up to which a circuit is checked on every input."""
 AT_ONCE = 256
@@ -103,7 +104,8 @@ def build(
         able = [name for name in MANTISSA if layers.exact_in(name)]
         mend = f"Use dtype={able[-1]}" if able else "Use fewer adder_bits"
         raise HoldfastError(
-            f"{netlist.name} would not be exact in {dtype}: its sums reach {layers.bound:.3g} steps, and {dtype} counts "
+            f"{netlist.name} would not be exact in {dtype}: its sums reach {layers.bound:.3g} steps, and {dtype} "
+            f"counts "
             f"to {2.0 ** MANTISSA[dtype]:.3g}. {mend}, or adder_bits below {adder_bits}."
         )
     network = Network(layers, getattr(torch, dtype))
@@ -122,7 +124,8 @@ def compile(function: Callable[..., Any] | Netlist, **options: Any) -> Network:
     compiled = build(netlist, **options)
     if compiled.wrong_bits:
         raise HoldfastError(
-            f"{netlist.name}: {compiled.wrong_bits} bits of {compiled.checked} inputs differ between the network and the "
+            f"{netlist.name}: {compiled.wrong_bits} bits of {compiled.checked} inputs differ between the network "
+            f"and the "
             f"simulator. This should not happen: please report it with the circuit."
         )
     return compiled.network

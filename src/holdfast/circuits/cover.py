@@ -1,7 +1,7 @@
 """Netlist -> cover: gates gathered into look-up tables of up to k inputs, so that few units give them.
 
-Cut enumeration with priority cuts and area flow (Mishchenko, Cho, Chatterjee & Brayton 2007, Combinational and Sequential
-Mapping with Priority Cuts, ICCAD), with the units of a table in place of its area.
+Cut enumeration with priority cuts and area flow (Mishchenko, Cho, Chatterjee & Brayton 2007, Combinational and
+Sequential Mapping with Priority Cuts, ICCAD), with the units of a table in place of its area.
 """
 
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def _best(netlist: Netlist, rows: list[tuple[int, int, int]], k: int, cost: Cost
                 units = cost(table, len(leaves)) + sum(flow[leaf] for leaf in leaves)
                 found[leaves] = (units, 1 + max((depth[leaf] for leaf in leaves), default=0), table)
         ranked = sorted(found.items(), key=lambda item: (item[1][0], item[1][1], len(item[0])))
-        (leaves, (units, level, table)), depth[node] = ranked[0], ranked[0][1][1]
+        (leaves, (units, _level, table)), depth[node] = ranked[0], ranked[0][1][1]
         best[node] = leaves, table
         flow[node] = units / max(1, readers[node])
         kept[node] = [((node,), 2), *((leaves, of[2]) for leaves, of in ranked[:KEPT])]

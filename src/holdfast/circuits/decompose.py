@@ -5,7 +5,7 @@ Shapes: X = 2^k inputs of a table of k variables, H candidate units, k variables
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import combinations, product
 from math import comb
 
@@ -37,7 +37,7 @@ class Units:
         return len(self.biases)
 
 
-@lru_cache(maxsize=None)
+@cache
 def product_units(table: int, k: int) -> Units:
     """The fewest units relu(2 w x - 2 t), w in {-1, 0, 1}, t half an odd number, that give the function; bit m of
     `table` is its value where variable i is bit i of m.
@@ -67,7 +67,7 @@ def product_units(table: int, k: int) -> Units:
     return _moebius(f_X, k)
 
 
-@lru_cache(maxsize=None)
+@cache
 def restoring_units(table: int, k: int) -> Units:
     """The fewest *ramps* whose sum is the function: ramp(z) = relu(2 z + .5) - relu(2 z - .5), two units each, for
     z = w x - t, w in {-1, 0, 1}, t half an odd number.
@@ -124,14 +124,18 @@ def _moebius(f_X: NDArray[np.float64], k: int) -> Units:
 
 
 def _smallest(
-    f_X: NDArray[np.float64], known: NDArray[np.float64], candidates: list[tuple[Row, float]], size: int, *, steps: bool = False
+    f_X: NDArray[np.float64],
+    known: NDArray[np.float64],
+    candidates: list[tuple[Row, float]],
+    size: int,
+    *,
+    steps: bool = False,
 ) -> tuple[tuple[int, ...], Row] | None:
     """The first set of so many candidates that gives f together with the known columns, and the coefficients."""
     k = known.shape[0].bit_length() - 1
     columns = _outputs(k, steps)
     basis, _ = np.linalg.qr(known)
-    rest = lambda v: v - basis @ (basis.T @ v)  # noqa: E731
-    f_rest, c_rest = rest(f_X), rest(columns)
+    f_rest, c_rest = f_X - basis @ (basis.T @ f_X), columns - basis @ (basis.T @ columns)
     if size == 0:
         chosen: tuple[int, ...] = ()
         if np.abs(f_rest).max() > 1e-9:
@@ -159,19 +163,19 @@ def _smallest(
     return (chosen, tuple(exact.tolist())) if np.abs(whole @ exact - f_X).max() == 0 else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sets(count: int, size: int) -> NDArray[np.int64]:
     return np.array(list(combinations(range(count), size)), np.int64).reshape(-1, size)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _outputs(k: int, steps: bool) -> NDArray[np.float64]:
     """Of each candidate on every Boolean input, (X, H)."""
     z = [_points(k) @ np.array(weight) - at for weight, at in _hinges(k, steps=steps)]
     return np.column_stack([v > 0 if steps else 2 * v * (v > 0) for v in z]).astype(np.float64)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hinges(k: int, *, steps: bool = False) -> list[tuple[Row, float]]:
     """(w, t): directions up to sign, with a kink in every gap between the values of w x. As units of one variable are
     linear on {0, 1}, they are left out; as steps they are not."""

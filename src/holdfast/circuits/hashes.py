@@ -54,7 +54,8 @@ def padded(message: bytes) -> bytes:
 
 
 def keccak(lane: int = 64, rounds: int | None = None) -> Netlist:
-    """Keccak-f on 25 lanes of `lane` bits (1, 2, 4, ..., 64), all its rounds (12 + 2 log2 lane) or the last `rounds`."""
+    """Keccak-f on 25 lanes of `lane` bits (1, 2, 4, ..., 64), all its rounds (12 + 2 log2 lane) or the last
+    `rounds`."""
     if lane not in (1, 2, 4, 8, 16, 32, 64):
         raise UsageError(f"Keccak's lanes have 1, 2, 4, ..., 64 bits; got {lane}.")
     every = 12 + 2 * (lane.bit_length() - 1)
@@ -131,5 +132,8 @@ def _round_constant(number: int) -> int:
 
 _OFFSETS = _offsets()
 
-BUILT_IN: dict[str, Callable[[], Netlist]] = {"sha256": sha256, "keccak": keccak}
-"""Circuits that have a name."""
+BUILT_IN: dict[str, Callable[[int | None], Netlist]] = {
+    "sha256": lambda rounds: sha256(64 if rounds is None else rounds),
+    "keccak": lambda rounds: keccak(rounds=rounds),
+}
+"""Circuits that have a name, by their number of rounds; None: all."""

@@ -1,10 +1,11 @@
 """Layers: a circuit as rows of sparse sums, with and without ReLU; what the compiler gives and the network runs.
 
-A *row* is a number that is computed for each input: first the inputs, then, level by level, the *units* (ReLU of a sum of
-earlier rows) and the *wires* (the sum itself, where several units read it). Rows read any earlier level: skip connections
-are allowed, and counted.
+A *row* is a number that is computed for each input: first the inputs, then, level by level, the *units* (ReLU of a sum
+of earlier rows) and the *wires* (the sum itself, where several units read it). Rows read any earlier level: skip
+connections are allowed, and counted.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -69,7 +70,7 @@ class Layers:
             return []
         change = np.flatnonzero((np.diff(self.level) != 0) | (np.diff(self.relu.astype(np.int8)) != 0)) + 1
         edges = [0, *change.tolist(), self.rows]
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(itertools.pairwise(edges))
 
     @cached_property
     def pass_throughs(self) -> int:

@@ -150,9 +150,7 @@ class Lowering:
             else:
                 low += [(2.0**i, x), (2.0**i, y)]
                 up = total(((2 * weight, form) for weight, form in low), -(2.0 ** (i + 2)))
-                after = total(
-                    [(1.0, self._unit(total([(1.0, up)], 1.5))), (-1.0, self._unit(total([(1.0, up)], 0.5)))]
-                )
+                after = total([(1.0, self._unit(total([(1.0, up)], 1.5))), (-1.0, self._unit(total([(1.0, up)], 0.5)))])
                 bit = total([(1.0, x), (1.0, y), (1.0, carry), (-2.0, after)])
             if at + i in nodes:
                 self._forms[nodes[at + i]] = self._kept(bit, self._uses[nodes[at + i]])

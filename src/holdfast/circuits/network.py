@@ -30,6 +30,15 @@ class Network(nn.Module):
     Exact in the dtypes that `Layers.exact_in` names, on every machine and in every order of summation.
     """
 
+    starts: Tensor
+    indices: Tensor
+    level: Tensor
+    relu: Tensor
+    outputs: Tensor
+    reader_starts: Tensor
+    readers: Tensor
+    reader_weights: Tensor
+
     def __init__(self, layers: Layers, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.name, self.inputs, self.stages = layers.name, layers.inputs, layers.stages
@@ -67,7 +76,12 @@ class Network(nn.Module):
     def save(self, path: Path) -> None:
         """Weights and structure in one safetensors file, which says that it is a planted circuit."""
         ports = [[asdict(port) for port in side] for side in (self.input_ports, self.output_ports)]
-        said = {"holdfast": "compiled circuit", "name": self.name, "inputs": str(self.inputs), "ports": json.dumps(ports)}
+        said = {
+            "holdfast": "compiled circuit",
+            "name": self.name,
+            "inputs": str(self.inputs),
+            "ports": json.dumps(ports),
+        }
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, path, metadata=said)
 
     @classmethod
@@ -109,7 +123,7 @@ class _Run(torch.autograd.Function):
         return values_RB[net.outputs].T
 
     @staticmethod
-    def backward(ctx: Any, grad_BO: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_BO: Tensor) -> tuple[Tensor | None, ...]:
         values_RB, weight = ctx.saved_tensors
         net: Network = ctx.net
         grad_RB = torch.zeros_like(values_RB).index_add_(0, net.outputs, grad_BO.T.contiguous())

@@ -23,8 +23,8 @@ def read(source: str, *, top: str | None = None) -> Netlist:
     """A circuit by what a user types.
 
     Args:
-        source: a file (.v, .sv, .blif, .aag, .aig, .txt or .bristol), `FILE.py:function`, or a built-in name, with fewer
-            rounds if it ends in a number (`sha256`, `sha256-8`, `keccak`).
+        source: a file (.v, .sv, .blif, .aag, .aig, .txt or .bristol), `FILE.py:function`, or a built-in name, with
+            fewer rounds if it ends in a number (`sha256`, `sha256-8`, `keccak`).
         top: of Verilog, the module.
 
     Raises:
@@ -33,7 +33,7 @@ def read(source: str, *, top: str | None = None) -> Netlist:
     """
     name, _, rounds = source.partition("-")
     if name in BUILT_IN and (not rounds or rounds.isdecimal()):
-        return BUILT_IN[name](rounds=int(rounds)) if rounds else BUILT_IN[name]()
+        return BUILT_IN[name](int(rounds) if rounds else None)
     file, colon, function = source.rpartition(":")
     path = Path(file if colon and file.endswith(".py") else source)
     if not path.is_file():
@@ -61,7 +61,8 @@ def read(source: str, *, top: str | None = None) -> Netlist:
 def _function(path: Path, name: str) -> Callable[..., Any]:
     """A function out of a file, which is run."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:

@@ -19,7 +19,7 @@ class Bits:
     error.
     """
 
-    __slots__ = ("_builder", "_bits")
+    __slots__ = ("_bits", "_builder")
 
     def __init__(self, builder: Builder, bits: Sequence[int]) -> None:
         self._builder, self._bits = builder, tuple(bits)

@@ -1,7 +1,7 @@
 """AIGER, ASCII (`aag`) and binary (`aig`): and-inverter graphs. Biere, Heljanko & Wieringa 2011, AIGER 1.9.
 
-Header: M I L O A, the largest variable and the counts of inputs, latches, outputs and ANDs; 1.9 adds B C J F, which have
-to do with time and are refused, like latches.
+Header: M I L O A, the largest variable and the counts of inputs, latches, outputs and ANDs; 1.9 adds B C J F, which
+have to do with time and are refused, like latches.
 """
 
 from collections.abc import Sequence

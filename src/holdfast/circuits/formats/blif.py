@@ -91,7 +91,8 @@ def _unknown(keyword: str, rest: Sequence[str]) -> str:
         )
     if keyword in (".subckt", ".gate"):
         return (
-            f"Unknown cell {rest[0] if rest else ''}: expected .names only. Flatten the design first, for instance with "
+            f"Unknown cell {rest[0] if rest else ''}: expected .names only. Flatten the design first, for instance "
+            f"with "
             f"Yosys: flatten; techmap; abc -g AND,XOR; write_blif."
         )
     return f"Unknown statement {keyword}: expected .model, .inputs, .outputs, .names or .end."
@@ -100,9 +101,7 @@ def _unknown(keyword: str, rest: Sequence[str]) -> str:
 def _row(place: Place, words: list[str], width: int) -> Row:
     inputs, output = ("", words[0]) if len(words) == 1 else (words[0], words[1])
     if len(words) > 2 or len(inputs) != width or set(inputs) - set("01-") or output not in ("0", "1"):
-        raise place.wrong(
-            f"Expected {width} of 0, 1 or - and, after a space, 0 or 1; got {' '.join(words)[:60]!r}."
-        )
+        raise place.wrong(f"Expected {width} of 0, 1 or - and, after a space, 0 or 1; got {' '.join(words)[:60]!r}.")
     return inputs, output
 
 

@@ -33,9 +33,9 @@ def read_bristol(text: str, file: str = "circuit") -> Netlist:
         raise Place(file, at).wrong(f"Expected two numbers, gates and wires; got {' '.join(head)}.")
     gates, wires = numbers
     inputs, outputs = (_ports(Place(file, at), row) for at, row in widths)
-    for side, row in zip((inputs, outputs), widths, strict=True):
+    for side, (at, _) in zip((inputs, outputs), widths, strict=True):
         if sum(side) > wires:
-            raise Place(file, row[0]).wrong(f"{sum(side)} wires do not fit in the {wires} of the first line.")
+            raise Place(file, at).wrong(f"{sum(side)} wires do not fit in the {wires} of the first line.")
     if len(lines) - 3 != gates:
         raise Place(file, lines[-1][0]).wrong(
             f"The header says {gates} gates, and {len(lines) - 3} follow: the file is cut off or was changed."

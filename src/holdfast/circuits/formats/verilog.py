@@ -23,7 +23,15 @@ SECONDS = 600
 RUN = "import sys\nfrom pyosys import libyosys as ys\nd = ys.Design()\nfor p in sys.argv[1:]: ys.run_pass(p, d)"
 ABSENT = "No module named 'pyosys'"
 # Arithmetic becomes $alu cells (sums, differences and comparisons), which stay words; all else becomes gates.
-READ = ("read_verilog -sv {path}", "hierarchy -check {top}", "proc", "flatten", "check", "write_json {early}", "write_rtlil {rtlil}")
+READ = (
+    "read_verilog -sv {path}",
+    "hierarchy -check {top}",
+    "proc",
+    "flatten",
+    "check",
+    "write_json {early}",
+    "write_rtlil {rtlil}",
+)
 PASSES = (
     "opt -full",
     "wreduce",
@@ -36,7 +44,8 @@ PASSES = (
     "write_json {late}",
 )
 DRIVERS = ("multiple conflicting drivers", "used but has no driver")
-"""Warnings of `check` that are errors here. What it says of loops is not: words may look like one that bits are not in."""
+"""Warnings of `check` that are errors here. What it says of loops is not: words may look like one that bits are not
+in."""
 TWO_INPUTS = ("$_AND_", "$_OR_", "$_XOR_", "$_XNOR_", "$_NAND_", "$_NOR_", "$_ANDNOT_", "$_ORNOT_")
 
 
@@ -57,7 +66,9 @@ def read_verilog(path: Path, top: str | None = None) -> Netlist:
         chosen = f"-top {top}" if top else "-auto-top"
         _yosys([p.format(path=path, top=chosen, **files) for p in READ + PASSES], path)
         _refuse_second_drivers(files["rtlil"].read_text(), path)
-        _refuse_registers(_top(files["early"])[1], path)  # before anything is optimised: a latch of an unknown value is one
+        _refuse_registers(
+            _top(files["early"])[1], path
+        )  # before anything is optimised: a latch of an unknown value is one
         return _netlist(*_top(files["late"]), path)
 
 
@@ -193,5 +204,3 @@ def _alu(
         return sums[at if pin == "Y" else width]
     # The carry into the next bit is what makes its sum.
     return builder.differ(builder.differ(a[at + 1], b[at + 1]), sums[at + 1])
-
-
