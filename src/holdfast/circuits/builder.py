@@ -46,6 +46,18 @@ class Builder:
             return (x or y) ^ inverted
         return self._gate(XOR, min(x, y), max(x, y)) ^ inverted
 
+    def any(self, bits: Iterable[int]) -> int:
+        """Whether one of the bits is true, as a tree."""
+        left = list(bits)
+        while len(left) > 1:
+            pairs = zip(left[::2], left[1::2], strict=False)
+            left = [self.either(x, y) for x, y in pairs] + left[len(left) & ~1 :]
+        return left[0] if left else FALSE
+
+    def every(self, bits: Iterable[int]) -> int:
+        """Whether all of the bits are true."""
+        return self.any(bit ^ 1 for bit in bits) ^ 1
+
     def choose(self, which: int, yes: int, no: int) -> int:
         """yes where `which` is true, else no."""
         if yes == no:

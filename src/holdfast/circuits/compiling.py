@@ -18,6 +18,7 @@ from holdfast.circuits.layers import MANTISSA, Layers
 from holdfast.circuits.lower import Decompose, lower
 from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.network import Network
+from holdfast.circuits.redundant import redundant
 from holdfast.circuits.simulate import simulate
 from holdfast.circuits.trace import trace
 from holdfast.errors import HoldfastError, UsageError, nearest
@@ -67,6 +68,7 @@ def build(
     k: int = 3,
     encoding: Encoding = "product",
     adder_bits: int | None = None,
+    copies: int = 1,
     dtype: str = "float32",
     checks: int = 1024,
     seed: int = 0,
@@ -78,6 +80,7 @@ def build(
         k: inputs of a table, 2 to 6. More make fewer layers and, beyond 3, more units.
         encoding: `product`, the fewest units; `restoring`, units that bring values back to 0 and 1.
         adder_bits: bits of a sum that are added in one layer; 1: full adders. Default 16 (`product`), 1 (`restoring`).
+        copies: 3, 5, ...: so many copies of the layers and a majority vote (`redundant.py`).
         dtype: of the weights.
         checks: random inputs to compare on; circuits of up to 12 input bits are compared on all.
         seed: of the random inputs (Philox).
@@ -100,6 +103,8 @@ def build(
         raise UsageError(f"{netlist.name} has no outputs.")
     decompose = ENCODINGS[encoding]
     layers = lower(cover(netlist, k, lambda table, size: decompose(table, size).count), decompose, adder_bits)
+    if copies != 1:
+        layers = redundant(layers, copies)
     if not layers.exact_in(dtype):
         able = [name for name in MANTISSA if layers.exact_in(name)]
         mend = f"Use dtype={able[-1]}" if able else "Use fewer adder_bits"

@@ -38,6 +38,8 @@ class Layers:
     indices: NDArray[np.int64] = field(repr=False)
     weights: NDArray[np.float64] = field(repr=False)
     bias: NDArray[np.float64] = field(repr=False)
+    most: NDArray[np.float64] = field(repr=False)
+    """Largest value of each row on Boolean inputs."""
 
     @property
     def rows(self) -> int:
@@ -88,18 +90,12 @@ class Layers:
     def bound(self) -> float:
         """Largest partial sum that any row can meet on Boolean inputs, in units of the finest step of weights and
         biases. A dtype whose integers reach it computes every row exactly, in whatever order it sums."""
-        most = np.ones(self.inputs + self.rows)
-        largest = 0.0
-        for first, last in self.stages:
-            at = slice(self.starts[first], self.starts[last])
-            size = np.abs(self.weights[at]) * most[self.indices[at]]
-            counts = np.diff(self.starts[first : last + 1])
-            sums = np.bincount(np.repeat(np.arange(last - first), counts), size, last - first).astype(np.float64)
-            sums += np.abs(self.bias[first:last])
-            largest = max(largest, float(sums.max(initial=0)))
-            if self.relu[first]:
-                most[self.inputs + first : self.inputs + last] = sums
-        return largest / _finest(np.concatenate([self.weights, self.bias]))
+        if not self.rows:
+            return 1.0
+        most = np.concatenate([np.ones(self.inputs), self.most])
+        rows = np.repeat(np.arange(self.rows), np.diff(self.starts))
+        sums = np.bincount(rows, np.abs(self.weights) * most[self.indices], self.rows) + np.abs(self.bias)
+        return float(sums.max()) / _finest(np.concatenate([self.weights, self.bias]))
 
     def exact_in(self, dtype: str) -> bool:
         """Whether every sum is exact in this dtype."""

@@ -48,6 +48,7 @@ class Lowering:
         self.level = [0] * len(self.inputs)
         self.relu: list[bool] = []
         self.sums: list[Form] = []
+        self.most: list[float] = []
         self._known: dict[tuple[tuple[tuple[int, float], ...], float], int] = {}
         self._forms = {node: Form({row: 1.0}, 0.0) for node, row in self.inputs.items()}
         self._forms[0] = Form({}, 0.0)
@@ -80,17 +81,18 @@ class Lowering:
     def _table(self, units: Units, leaves: list[Form]) -> Form:
         parts = [(weight, leaf) for weight, leaf in zip(units.direct, leaves, strict=True) if weight]
         for weights, bias, read in zip(units.weights, units.biases, units.reads, strict=True):
-            z = total(((w, leaf) for w, leaf in zip(weights, leaves, strict=True) if w), bias)
-            parts.append((read, self._unit(z)))
+            parts.append((read, self._unit([(w, leaf) for w, leaf in zip(weights, leaves, strict=True) if w], bias)))
         return total(parts, units.constant)
 
-    def _unit(self, z: Form) -> Form:
-        """relu(z) as a row; equal ones are shared."""
+    def _unit(self, bits: list[tuple[float, Form]], bias: float) -> Form:
+        """relu of a weighted sum of bits as a row; equal ones are shared."""
+        z = total(bits, bias)
         if not z.terms:
             return Form({}, max(z.constant, 0.0))
         key = tuple(sorted(z.terms.items())), z.constant
         if key not in self._known:
             self._known[key] = self._new(z, relu=True)
+            self.most.append(max(0.0, bias + sum(weight for weight, _ in bits if weight > 0)))
         return Form({self._known[key]: 1.0}, 0.0)
 
     def _new(self, z: Form, *, relu: bool) -> int:
@@ -115,6 +117,7 @@ class Lowering:
             else (c, Form({row: 1.0}, 0.0))
             for row, c in form.terms.items()
         ]
+        self.most.append(1.0)
         return self._new(total(parts, form.constant), relu=False)
 
     def _kept(self, form: Form, uses: int) -> Form:
@@ -149,8 +152,8 @@ class Lowering:
                 after = self._table(self.decompose(CARRY3, 3), operands_)
             else:
                 low += [(2.0**i, x), (2.0**i, y)]
-                up = total(((2 * weight, form) for weight, form in low), -(2.0 ** (i + 2)))
-                after = total([(1.0, self._unit(total([(1.0, up)], 1.5))), (-1.0, self._unit(total([(1.0, up)], 0.5)))])
+                up, half = [(2 * weight, form) for weight, form in low], 2.0 ** (i + 2)
+                after = total([(1.0, self._unit(up, 1.5 - half)), (-1.0, self._unit(up, 0.5 - half))])
                 bit = total([(1.0, x), (1.0, y), (1.0, carry), (-2.0, after)])
             if at + i in nodes:
                 self._forms[nodes[at + i]] = self._kept(bit, self._uses[nodes[at + i]])
@@ -205,6 +208,7 @@ class Lowering:
             indices=place[np.array([row for z in sums for row in z.terms], np.int64)],
             weights=np.array([c for z in sums for c in z.terms.values()], np.float64),
             bias=np.array([z.constant for z in sums], np.float64),
+            most=np.array(self.most, np.float64)[order],
         )
 
 

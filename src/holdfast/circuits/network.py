@@ -101,6 +101,7 @@ class Network(nn.Module):
                 level=held["level"].numpy(), relu=held["relu"].numpy(), starts=held["starts"].numpy(),
                 indices=held["indices"].numpy(), weights=held["weight"].double().numpy(),
                 bias=held["bias"].double().numpy(),
+                most=np.ones(len(held["bias"])),
             )  # fmt: skip
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise HoldfastError(f"{path} is not a compiled circuit that `holdfast compile` wrote ({error}).") from None

@@ -85,7 +85,7 @@ class Bits:
     def __ne__(self, other: object) -> "Bits":  # type: ignore[override]
         if not isinstance(other, Bits | int):
             raise UsageError(f"Words of bits are compared with words of bits or with ints; got {other!r}.")
-        return self._new([_any(self._builder, (self ^ other)._bits)])
+        return self._new([self._builder.any((self ^ other)._bits)])
 
     def __lt__(self, other: Operand) -> "Bits":
         return ~(self >= other)
@@ -148,14 +148,6 @@ class Bits:
                 f"depends on bits chain mux(bit, x << 1, x)."
             )
         return by
-
-
-def _any(builder: Builder, bits: Sequence[int]) -> int:
-    """Whether one of the bits is true, as a tree."""
-    while len(bits) > 1:
-        pairs = zip(bits[::2], bits[1::2], strict=False)
-        bits = [builder.either(x, y) for x, y in pairs] + list(bits[len(bits) & ~1 :])
-    return bits[0] if bits else FALSE
 
 
 def mux(condition: Bits, yes: Bits, no: Operand) -> Bits:

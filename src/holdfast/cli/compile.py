@@ -28,6 +28,8 @@ class Compile:
     """`product`: the fewest units. `restoring`: units that bring values back to 0 and 1."""
     adder_bits: int | None = None
     """Bits of a sum that are added in one layer. Default: 16, restoring 1."""
+    copies: int = 1
+    """3, 5, ...: so many copies of the network, and a majority vote."""
     dtype: Literal["float64", "float32", "float16", "bfloat16"] = "float32"
     """Of the weights. What would not be exact is refused."""
     checks: int = 1024
@@ -53,6 +55,7 @@ class Compile:
             k=self.k,
             encoding=self.encoding,
             adder_bits=self.adder_bits,
+            copies=self.copies,
             dtype=self.dtype,
             checks=self.checks,
         )
