@@ -71,7 +71,8 @@ PUBLIC = {
 
 def test_the_public_list_is_exactly_this():
     assert holdfast.__all__ == sorted(PUBLIC)
-    assert set(dir(holdfast)) == {*PUBLIC, "__version__"}
+    assert set(dir(holdfast)) == {*PUBLIC, "circuits", "__version__"}
+    assert holdfast.circuits.compile.__name__ == "compile"
     for name in PUBLIC:
         assert getattr(getattr(holdfast, name), "__name__", name) == name
 
@@ -87,7 +88,7 @@ def test_the_version_is_the_packages():
     assert holdfast.__version__ == version("holdfast")
 
 
-LOOKING = ["--help", "ls", "ls --json", "run --help", "doctor --help", "show --help"]
+LOOKING = ["--help", "ls", "ls --json", "run --help", "compile --help", "doctor --help", "show --help"]
 
 
 @pytest.mark.parametrize("words", LOOKING)

@@ -116,15 +116,20 @@ _PUBLIC = {
 }
 _HOME = {name: room for room, names in _PUBLIC.items() for name in names}
 
+_ROOMS = ("circuits",)
+"""Rooms that are used by name: `holdfast.circuits.compile(function)`."""
+
 __version__ = "0.1.0"
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"holdfast.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
     return getattr(import_module(f"holdfast.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, *_ROOMS, "__version__"]

@@ -9,6 +9,7 @@ import tyro
 
 from holdfast.cli.check import Check
 from holdfast.cli.claim import Claim
+from holdfast.cli.compile import Compile
 from holdfast.cli.demo import Demo
 from holdfast.cli.doctor import Doctor
 from holdfast.cli.extend import Extend
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "run": Run,
     "extend": Extend,
     "check": Check,
+    "compile": Compile,
     "ls": Ls,
     "show": Show,
     "report": Report,

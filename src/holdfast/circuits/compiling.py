@@ -1,0 +1,155 @@
+"""From a circuit to a network, and the proof that it is the same.
+
+netlist -> cover of k-input tables -> layers of units -> network
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from holdfast.circuits.cover import cover
+from holdfast.circuits.decompose import LARGEST, product_units, restoring_units
+from holdfast.circuits.layers import MANTISSA, Layers
+from holdfast.circuits.lower import Decompose, lower
+from holdfast.circuits.netlist import Netlist
+from holdfast.circuits.network import Network
+from holdfast.circuits.redundant import redundant
+from holdfast.circuits.simulate import simulate
+from holdfast.circuits.trace import trace
+from holdfast.errors import HoldfastError, UsageError, nearest
+
+Encoding = Literal["product", "restoring"]
+ENCODINGS: dict[str, Decompose] = {"product": product_units, "restoring": restoring_units}
+ADDER_BITS = {"product": 16, "restoring": 1}
+"""Bits that are added at once. A sum of 16 needs 20 bits of mantissa, and a weight of 2^16 carries errors on 2^16
+fold."""
+ALL = 12
+"""Input bits up to which a circuit is checked on every input."""
+AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A network, what it was made of, and how it was checked."""
+
+    network: Network
+    netlist: Netlist
+    layers: Layers
+    seconds: float
+    """For compiling, without the check."""
+    checked: int
+    """Inputs on which the network was compared with the simulator."""
+    wrong_bits: int
+
+    def record(self) -> dict[str, Any]:
+        """What `holdfast compile --json` prints."""
+        return {
+            "circuit": self.netlist.name,
+            "inputs": len(self.netlist.input_bits),
+            "outputs": len(self.netlist.output_bits),
+            "gates": self.netlist.gates,
+            "depth": self.netlist.depth,
+            **self.layers.record(),
+            "exact_in": [dtype for dtype in MANTISSA if self.layers.exact_in(dtype)],
+            "seconds": self.seconds,
+            "checked": self.checked,
+            "wrong_bits": self.wrong_bits,
+        }
+
+
+def build(
+    netlist: Netlist,
+    *,
+    k: int = 3,
+    encoding: Encoding = "product",
+    adder_bits: int | None = None,
+    copies: int = 1,
+    dtype: str = "float32",
+    checks: int = 1024,
+    seed: int = 0,
+) -> Compiled:
+    """Compile a netlist and compare the network with the simulator.
+
+    Args:
+        netlist: the circuit.
+        k: inputs of a table, 2 to 6. More make fewer layers and, beyond 3, more units.
+        encoding: `product`, the fewest units; `restoring`, units that bring values back to 0 and 1.
+        adder_bits: bits of a sum that are added in one layer; 1: full adders. Default 16 (`product`), 1 (`restoring`).
+        copies: 3, 5, ...: so many copies of the layers and a majority vote (`redundant.py`).
+        dtype: of the weights.
+        checks: random inputs to compare on; circuits of up to 12 input bits are compared on all.
+        seed: of the random inputs (Philox).
+
+    Raises:
+        UsageError: no such encoding or dtype, or numbers out of range.
+        HoldfastError: the sums are too large for the dtype to be exact.
+    """
+    began = time.perf_counter()
+    if encoding not in ENCODINGS:
+        raise nearest(encoding, ENCODINGS, what="encoding")
+    if dtype not in MANTISSA:
+        raise nearest(dtype, MANTISSA, what="dtype")
+    if not 2 <= k <= LARGEST:
+        raise UsageError(f"Tables have k = 2 to {LARGEST} inputs; got {k}.")
+    adder_bits = ADDER_BITS[encoding] if adder_bits is None else adder_bits
+    if not 1 <= adder_bits <= 40:
+        raise UsageError(f"Sums are added 1 to 40 bits at a time; got adder_bits={adder_bits}.")
+    if not netlist.output_bits:
+        raise UsageError(f"{netlist.name} has no outputs.")
+    decompose = ENCODINGS[encoding]
+    layers = lower(cover(netlist, k, lambda table, size: decompose(table, size).count), decompose, adder_bits)
+    if copies != 1:
+        layers = redundant(layers, copies)
+    if not layers.exact_in(dtype):
+        able = [name for name in MANTISSA if layers.exact_in(name)]
+        mend = f"Use dtype={able[-1]}" if able else "Use fewer adder_bits"
+        raise HoldfastError(
+            f"{netlist.name} would not be exact in {dtype}: its sums reach {layers.bound:.3g} steps, and {dtype} "
+            f"counts "
+            f"to {2.0 ** MANTISSA[dtype]:.3g}. {mend}, or adder_bits below {adder_bits}."
+        )
+    network = Network(layers, getattr(torch, dtype))
+    seconds = time.perf_counter() - began
+    inputs = some_inputs(netlist, checks, seed)
+    return Compiled(network, netlist, layers, seconds, len(inputs), wrong_bits(network, netlist, inputs))
+
+
+def compile(function: Callable[..., Any] | Netlist, **options: Any) -> Network:
+    """A function over words of bits (see `trace`), or a netlist, as a trainable `nn.Module`; options as of `build`.
+
+    Raises:
+        HoldfastError: the network and the simulator differ.
+    """
+    netlist = function if isinstance(function, Netlist) else trace(function)
+    compiled = build(netlist, **options)
+    if compiled.wrong_bits:
+        raise HoldfastError(
+            f"{netlist.name}: {compiled.wrong_bits} bits of {compiled.checked} inputs differ between the network "
+            f"and the "
+            f"simulator. This should not happen: please report it with the circuit."
+        )
+    return compiled.network
+
+
+def some_inputs(netlist: Netlist, count: int, seed: int) -> NDArray[np.bool_]:
+    """All inputs of a small circuit, or so many random ones."""
+    width = len(netlist.input_bits)
+    if width <= ALL:
+        return (np.arange(1 << width)[:, None] >> np.arange(width) & 1).astype(np.bool_)
+    return np.random.Generator(np.random.Philox(key=seed)).random((count, width)) < 0.5
+
+
+def wrong_bits(network: Network, netlist: Netlist, bits_NI: NDArray[np.bool_]) -> int:
+    """Output bits of the network that are not, to the last digit, those of the simulator."""
+    wrong = 0
+    for at in range(0, len(bits_NI), AT_ONCE):
+        part = bits_NI[at : at + AT_ONCE]
+        with torch.no_grad():
+            found = network(torch.from_numpy(part)).double().cpu().numpy()
+        wrong += int((found != simulate(netlist, part)).sum())
+    return wrong

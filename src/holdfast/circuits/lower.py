@@ -1,0 +1,223 @@
+"""Cover -> layers: every table and every adder becomes ReLU units and sums of them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from holdfast.circuits.cover import Cover
+from holdfast.circuits.decompose import Units
+from holdfast.circuits.layers import Layers, named
+from holdfast.circuits.netlist import ADD, Adder, operands
+
+LONGEST = 16
+"""Terms of a sum up to which it may be written out where it is read."""
+Decompose = Callable[[int, int], Units]
+SUM3, CARRY3 = 0b10010110, 0b11101000
+"""Tables of a full adder."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A bit as a sum over rows: `constant` + sum of coefficient x row."""
+
+    terms: dict[int, float]
+    constant: float
+
+    def inverted(self) -> "Form":
+        return Form({row: -c for row, c in self.terms.items()}, 1 - self.constant)
+
+
+def total(parts: Iterable[tuple[float, Form]], constant: float = 0.0) -> Form:
+    """A weighted sum of forms."""
+    terms: dict[int, float] = {}
+    for weight, form in parts:
+        constant += weight * form.constant
+        for row, c in form.terms.items():
+            terms[row] = terms.get(row, 0.0) + weight * c
+    return Form({row: c for row, c in terms.items() if c}, constant)
+
+
+class Lowering:
+    """Rows as they are made; sorted by level at the end."""
+
+    def __init__(self, cover: Cover, decompose: Decompose, adder_bits: int) -> None:
+        self.cover, self.decompose, self.adder_bits = cover, decompose, adder_bits
+        self.netlist = cover.netlist
+        self.inputs = {bit >> 1: row for row, bit in enumerate(self.netlist.input_bits)}
+        self.level = [0] * len(self.inputs)
+        self.relu: list[bool] = []
+        self.sums: list[Form] = []
+        self.most: list[float] = []
+        self._known: dict[tuple[tuple[tuple[int, float], ...], float], int] = {}
+        self._forms = {node: Form({row: 1.0}, 0.0) for node, row in self.inputs.items()}
+        self._forms[0] = Form({}, 0.0)
+        self._uses = self._count_uses()
+
+    def run(self) -> Layers:
+        """All rows."""
+        rows = list(self.netlist.rows())
+        needed = set(self.cover.adders)
+        built: set[int] = set()
+        for node in sorted({*self.cover.tables, *(n for n, (k, a, _) in enumerate(rows) if k == ADD and a in needed)}):
+            kind, left, _ = rows[node]
+            if kind != ADD:
+                leaves, table = self.cover.tables[node]
+                units = self.decompose(table, len(leaves))
+                self._forms[node] = self._kept(
+                    self._table(units, [self._forms[leaf] for leaf in leaves]), self._uses[node]
+                )
+            elif left not in built:
+                built.add(left)
+                self._add(left)
+        outputs = [self._row(self.form(bit)) for bit in self.netlist.output_bits]
+        return self._sorted(outputs)
+
+    def form(self, literal: int) -> Form:
+        """A literal's sum."""
+        form = self._forms[literal >> 1]
+        return form.inverted() if literal & 1 else form
+
+    def _table(self, units: Units, leaves: list[Form]) -> Form:
+        parts = [(weight, leaf) for weight, leaf in zip(units.direct, leaves, strict=True) if weight]
+        for weights, bias, read in zip(units.weights, units.biases, units.reads, strict=True):
+            parts.append((read, self._unit([(w, leaf) for w, leaf in zip(weights, leaves, strict=True) if w], bias)))
+        return total(parts, units.constant)
+
+    def _unit(self, bits: list[tuple[float, Form]], bias: float) -> Form:
+        """relu of a weighted sum of bits as a row; equal ones are shared."""
+        z = total(bits, bias)
+        if not z.terms:
+            return Form({}, max(z.constant, 0.0))
+        key = tuple(sorted(z.terms.items())), z.constant
+        if key not in self._known:
+            self._known[key] = self._new(z, relu=True)
+            self.most.append(max(0.0, bias + sum(weight for weight, _ in bits if weight > 0)))
+        return Form({self._known[key]: 1.0}, 0.0)
+
+    def _new(self, z: Form, *, relu: bool) -> int:
+        self.level.append(max(self.level[row] for row in z.terms) + relu if z.terms else 0)
+        self.relu.append(relu)
+        self.sums.append(z)
+        return len(self.level) - 1
+
+    def _row(self, form: Form) -> int:
+        """A row that is this sum."""
+        if form.constant == 0 and list(form.terms.values()) == [1.0]:
+            return next(iter(form.terms))
+        return self._wire(form)
+
+    def _wire(self, form: Form) -> int:
+        """A new row that is this sum. Wires of a level are computed at once, so of each other they read the sums."""
+        level = max((self.level[row] for row in form.terms), default=0)
+        first = len(self.inputs)
+        parts = [
+            (c, self.sums[row - first])
+            if row >= first and not self.relu[row - first] and self.level[row] == level
+            else (c, Form({row: 1.0}, 0.0))
+            for row, c in form.terms.items()
+        ]
+        self.most.append(1.0)
+        return self._new(total(parts, form.constant), relu=False)
+
+    def _kept(self, form: Form, uses: int) -> Form:
+        """The sum itself, or a wire that is it, whichever takes fewer weights."""
+        size = len(form.terms)
+        if size < 2 or (size * uses <= size + uses and size <= LONGEST):
+            return form
+        return Form({self._wire(form): 1.0}, 0.0)
+
+    def _add(self, number: int) -> None:
+        """An adder, in blocks of `adder_bits`; the carry of each goes into the next."""
+        adder, nodes = self.netlist.adders[number], self._bits[number]
+        carry, at = self.form(adder.carry), 0
+        blocks = -(-adder.width // self.adder_bits)
+        for block in range(blocks):
+            width = adder.width // blocks + (block < adder.width % blocks)
+            # What the next block adds it to are two sums a bit, and the lowest bit itself.
+            carry = self._kept(self._block(adder, nodes, at, width, carry), 1 + 2 * width)
+            at += width
+        if adder.width in nodes:
+            self._forms[nodes[adder.width]] = self._kept(carry, self._uses[nodes[adder.width]])
+
+    def _block(self, adder: Adder, nodes: dict[int, int], at: int, width: int, carry: Form) -> Form:
+        """Bits at, ..., at + width - 1. Carry i is a ramp on sum_j<=i 2^j (a_j + b_j) + carry, up at 2^(i+1)."""
+        low = [(1.0, carry)]
+        for i in range(width):
+            x, y = self.form(adder.a[at + i]), self.form(adder.b[at + i])
+            after = None
+            if width == 1:
+                operands_ = [x, y, carry]
+                bit = self._table(self.decompose(SUM3, 3), operands_)
+                after = self._table(self.decompose(CARRY3, 3), operands_)
+            else:
+                low += [(2.0**i, x), (2.0**i, y)]
+                up, half = [(2 * weight, form) for weight, form in low], 2.0 ** (i + 2)
+                after = total([(1.0, self._unit(up, 1.5 - half)), (-1.0, self._unit(up, 0.5 - half))])
+                bit = total([(1.0, x), (1.0, y), (1.0, carry), (-2.0, after)])
+            if at + i in nodes:
+                self._forms[nodes[at + i]] = self._kept(bit, self._uses[nodes[at + i]])
+            carry = after
+        return carry
+
+    def _count_uses(self) -> dict[int, int]:
+        """How many sums a node would be written out in."""
+        uses: dict[int, int] = {}
+        for leaves, table in self.cover.tables.values():
+            units = self.decompose(table, len(leaves))
+            for i, leaf in enumerate(leaves):
+                count = sum(weights[i] != 0 for weights in units.weights) + (units.direct[i] != 0)
+                uses[leaf] = uses.get(leaf, 0) + count
+        for number in self.cover.adders:
+            adder = self.netlist.adders[number]
+            for bit in operands(adder):
+                uses[bit >> 1] = uses.get(bit >> 1, 0) + 2 * min(self.adder_bits, adder.width)
+        for bit in self.netlist.output_bits:
+            uses[bit >> 1] = uses.get(bit >> 1, 0) + 1
+        self._bits: dict[int, dict[int, int]] = {}
+        for node, (kind, left, right) in enumerate(self.netlist.rows()):
+            if kind == ADD:
+                self._bits.setdefault(left, {})[right] = node
+        return uses
+
+    def _sorted(self, outputs: list[int]) -> Layers:
+        """Rows by level, units before wires, those that no output needs left out."""
+        first = len(self.inputs)
+        needed = np.zeros(len(self.level), bool)
+        needed[outputs] = True
+        for row in range(len(self.level) - 1, first - 1, -1):
+            if needed[row]:
+                needed[list(self.sums[row - first].terms)] = True
+        level, relu = np.array(self.level[first:], np.int32), np.array(self.relu, bool)
+        order = np.lexsort((~relu, level))
+        order = order[needed[first:][order]]
+        place = np.full(len(self.level), -1, np.int64)
+        place[:first] = np.arange(first)
+        place[first + order] = first + np.arange(len(order))
+        sums = [self.sums[row] for row in order.tolist()]
+        counts = np.array([len(z.terms) for z in sums], np.int64)
+        ports = named(self.netlist, self.inputs, [int(place[row]) for row in outputs])
+        return Layers(
+            name=self.netlist.name,
+            input_ports=ports[0],
+            output_ports=ports[1],
+            inputs=first,
+            level=level[order],
+            relu=relu[order],
+            starts=np.concatenate([[0], np.cumsum(counts)]),
+            indices=place[np.array([row for z in sums for row in z.terms], np.int64)],
+            weights=np.array([c for z in sums for c in z.terms.values()], np.float64),
+            bias=np.array([z.constant for z in sums], np.float64),
+            most=np.array(self.most, np.float64)[order],
+        )
+
+
+def lower(cover: Cover, decompose: Decompose, adder_bits: int) -> Layers:
+    """The layers of a cover.
+
+    Args:
+        cover: what is to be computed.
+        decompose: units of a table.
+        adder_bits: bits of a sum that are added at once, in one layer, by weights up to 2^adder_bits. 1: full adders.
+    """
+    return Lowering(cover, decompose, adder_bits).run()

@@ -1,0 +1,107 @@
+"""The one netlist type: what every reader gives and every stage of the compiler takes.
+
+A *literal* names a bit: 2 x node for a node's value, 2 x node + 1 for its inverse (AIGER's convention). Node 0 is
+constant false, so literal 0 is false and 1 is true.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+INPUT, AND, XOR, ADD = 0, 1, 2, 3
+"""Kinds of node. Node 0, the constant, counts as an input that is in no port."""
+FALSE, TRUE = 0, 1
+Literals = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Port:
+    """A named word of bits, least significant first."""
+
+    name: str
+    bits: Literals
+
+
+@dataclass(frozen=True)
+class Adder:
+    """a + b + carry as one block; its bits are nodes of kind ADD, the last of them the carry out.
+
+    Kept as a word because a layer of threshold units adds one at once, where full adders would take one layer a bit.
+    """
+
+    a: Literals
+    b: Literals
+    carry: int = FALSE
+
+    @property
+    def width(self) -> int:
+        return len(self.a)
+
+
+@dataclass(frozen=True)
+class Netlist:
+    """A combinational circuit: nodes in topological order, with input and output ports.
+
+    `kind`, `left` and `right` have one entry a node. Of AND and XOR, left and right are literals of earlier nodes. Of
+    ADD, left is the number of an adder and right the bit of its sum (its width: the carry out); an adder's operands
+    are earlier than any of its bits. Of inputs both are 0.
+    """
+
+    name: str
+    kind: NDArray[np.uint8] = field(repr=False)
+    left: NDArray[np.int32] = field(repr=False)
+    right: NDArray[np.int32] = field(repr=False)
+    adders: tuple[Adder, ...] = field(repr=False)
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    @property
+    def nodes(self) -> int:
+        return len(self.kind)
+
+    @property
+    def input_bits(self) -> Literals:
+        """All input literals, port after port."""
+        return tuple(bit for port in self.inputs for bit in port.bits)
+
+    @property
+    def output_bits(self) -> Literals:
+        """All output literals, port after port."""
+        return tuple(bit for port in self.outputs for bit in port.bits)
+
+    @cached_property
+    def gates(self) -> int:
+        """Two-input gates, those of its adders included (5 a bit: two XOR, two AND, one OR)."""
+        plain = int(((self.kind == AND) | (self.kind == XOR)).sum())
+        return plain + sum(5 * adder.width for adder in self.adders)
+
+    @cached_property
+    def depth(self) -> int:
+        """Nodes on the longest path from an input to an output; an adder counts as one."""
+        levels = self.levels()
+        return max((levels[bit >> 1] for bit in self.output_bits), default=0)
+
+    def levels(self) -> list[int]:
+        """Of each node, the nodes on the longest path to it."""
+        level = [0] * self.nodes
+        of_adder: dict[int, int] = {}
+        for node, (kind, left, right) in enumerate(self.rows()):
+            if kind == ADD:
+                if left not in of_adder:
+                    of_adder[left] = 1 + max(level[bit >> 1] for bit in operands(self.adders[left]))
+                level[node] = of_adder[left]
+            elif kind != INPUT:
+                level[node] = 1 + max(level[left >> 1], level[right >> 1])
+        return level
+
+    def rows(self) -> "zip[tuple[int, int, int]]":
+        """(kind, left, right) of each node, as plain numbers, which Python reads faster."""
+        return zip(self.kind.tolist(), self.left.tolist(), self.right.tolist(), strict=True)
+
+
+def operands(adder: Adder) -> Sequence[int]:
+    """The literals that an adder reads."""
+    return (*adder.a, *adder.b, adder.carry)

@@ -1,0 +1,158 @@
+"""Layers as an ordinary `nn.Module` with trainable weights.
+
+Shapes: B inputs at once, I input bits, O output bits, R rows (inputs first), E weights.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from holdfast.circuits.layers import Layers
+from holdfast.circuits.netlist import Port
+from holdfast.errors import HoldfastError, UsageError
+
+
+class Network(nn.Module):
+    """Bits in, bits out: (B, I) of 0 and 1 to (B, O), port after port, least significant bit first.
+
+    `weight` and `bias` are the circuit's numbers, all trainable; what is not connected stays so. Values are held
+    rows first, (R, B), so that a sum reads whole stretches of memory. Forward and backward take time and memory
+    proportional to the weights, and not to the square of the width. There is no second derivative.
+
+    Exact in the dtypes that `Layers.exact_in` names, on every machine and in every order of summation.
+    """
+
+    starts: Tensor
+    indices: Tensor
+    level: Tensor
+    relu: Tensor
+    outputs: Tensor
+    reader_starts: Tensor
+    readers: Tensor
+    reader_weights: Tensor
+
+    def __init__(self, layers: Layers, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.name, self.inputs, self.stages = layers.name, layers.inputs, layers.stages
+        self.input_ports, self.output_ports = layers.input_ports, layers.output_ports
+        self.weight = nn.Parameter(torch.from_numpy(layers.weights).to(dtype))
+        self.bias = nn.Parameter(torch.from_numpy(layers.bias).to(dtype))
+        outputs = np.array([row for port in layers.output_ports for row in port.bits], np.int64)
+        self._keep("outputs", outputs)
+        self._keep("starts", layers.starts)
+        self._keep("indices", layers.indices)
+        self._keep("level", layers.level)
+        self._keep("relu", layers.relu)
+        # Who reads each row, for the backward pass: the same matrix by columns.
+        order = np.argsort(layers.indices, kind="stable")
+        counts = np.bincount(layers.indices, minlength=layers.inputs + layers.rows)
+        readers = np.repeat(np.arange(layers.rows), np.diff(layers.starts))[order]
+        self._keep("reader_starts", np.concatenate([[0], np.cumsum(counts)]), stored=False)
+        self._keep("readers", readers, stored=False)
+        self._keep("reader_weights", order, stored=False)
+
+    def _keep(self, name: str, values: NDArray[Any], *, stored: bool = True) -> None:
+        self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(values)), persistent=stored)
+
+    def forward(self, x_BI: Tensor) -> Tensor:
+        """The output bits."""
+        if x_BI.dim() != 2 or x_BI.shape[1] != self.inputs:
+            raise UsageError(f"{self.name} takes bits of shape (B, {self.inputs}); got {tuple(x_BI.shape)}.")
+        out_BO: Tensor = _Run.apply(x_BI.to(self.weight.dtype), self.weight, self.bias, self)  # type: ignore[no-untyped-call]
+        return out_BO
+
+    def extra_repr(self) -> str:
+        units = int(self.relu.sum())
+        return f"{self.name}: {self.inputs} bits -> {len(self.outputs)} bits, {units} units, {len(self.weight)} weights"
+
+    def save(self, path: Path) -> None:
+        """Weights and structure in one safetensors file, which says that it is a planted circuit."""
+        ports = [[asdict(port) for port in side] for side in (self.input_ports, self.output_ports)]
+        said = {
+            "holdfast": "compiled circuit",
+            "name": self.name,
+            "inputs": str(self.inputs),
+            "ports": json.dumps(ports),
+        }
+        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, path, metadata=said)
+
+    @classmethod
+    def load(cls, path: Path) -> "Network":
+        """What `save` wrote.
+
+        Raises:
+            HoldfastError: no such file, or not one of these.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                said = file.metadata() or {}
+                held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            ports = [tuple(Port(p["name"], tuple(p["bits"])) for p in side) for side in json.loads(said["ports"])]
+            layers = Layers(
+                name=said["name"], input_ports=ports[0], output_ports=ports[1], inputs=int(said["inputs"]),
+                level=held["level"].numpy(), relu=held["relu"].numpy(), starts=held["starts"].numpy(),
+                indices=held["indices"].numpy(), weights=held["weight"].double().numpy(),
+                bias=held["bias"].double().numpy(),
+                most=np.ones(len(held["bias"])),
+            )  # fmt: skip
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise HoldfastError(f"{path} is not a compiled circuit that `holdfast compile` wrote ({error}).") from None
+        return cls(layers, held["weight"].dtype)
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_BI: Tensor, weight: Tensor, bias: Tensor, net: Network) -> Tensor:
+        values_RB = x_BI.new_empty(net.inputs + len(bias), len(x_BI))
+        values_RB[: net.inputs] = x_BI.T
+        for first, last in net.stages:
+            sums = _sums(values_RB, net.starts[first : last + 1], net.indices, weight)
+            out = values_RB[net.inputs + first : net.inputs + last]
+            torch.add(sums, bias[first:last, None], out=out)
+            if net.relu[first]:
+                out.relu_()
+        ctx.save_for_backward(values_RB, weight)
+        ctx.net = net
+        return values_RB[net.outputs].T
+
+    @staticmethod
+    def backward(ctx: Any, grad_BO: Tensor) -> tuple[Tensor | None, ...]:
+        values_RB, weight = ctx.saved_tensors
+        net: Network = ctx.net
+        grad_RB = torch.zeros_like(values_RB).index_add_(0, net.outputs, grad_BO.T.contiguous())
+        # The gradient of each row's sum: what its readers hand back, where its unit is on.
+        by_reader = weight[net.reader_weights]
+        for first, last in reversed([(-net.inputs, 0), *net.stages]):
+            rows = slice(net.inputs + first, net.inputs + last)
+            starts = net.reader_starts[rows.start : rows.stop + 1]
+            grad_RB[rows] += _sums(grad_RB[net.inputs :], starts, net.readers, by_reader)
+            if last > 0 and net.relu[first]:
+                grad_RB[rows] *= values_RB[rows] > 0
+        of_rows = grad_RB[net.inputs :]
+        of_weight = of_bias = None
+        if ctx.needs_input_grad[1]:
+            bags = torch.repeat_interleave(torch.arange(len(of_rows), device=weight.device), net.starts.diff())
+            of_weight = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+                of_rows, values_RB, net.indices, net.starts[:-1], bags, 0
+            )
+        if ctx.needs_input_grad[2]:
+            of_bias = of_rows.sum(1)
+        return (grad_RB[: net.inputs].T if ctx.needs_input_grad[0] else None), of_weight, of_bias, None
+
+
+def _sums(values_RB: Tensor, starts: Tensor, indices: Tensor, weight: Tensor) -> Tensor:
+    """Sum of weight x values over each stretch starts[i] to starts[i + 1] of the indices."""
+    at = slice(int(starts[0]), int(starts[-1]))
+    if at.start == at.stop:
+        return values_RB.new_zeros(len(starts) - 1, values_RB.shape[1])
+    return torch.nn.functional.embedding_bag(
+        indices[at], values_RB, starts[:-1] - starts[0], mode="sum", per_sample_weights=weight[at]
+    )

@@ -1,0 +1,78 @@
+"""Where a circuit comes from: a file in one of four formats, a Python function in a file, or a built-in name."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from holdfast.circuits.formats.aiger import read_aiger
+from holdfast.circuits.formats.blif import read_blif
+from holdfast.circuits.formats.bristol import read_bristol
+from holdfast.circuits.formats.verilog import read_verilog
+from holdfast.circuits.hashes import BUILT_IN
+from holdfast.circuits.netlist import Netlist
+from holdfast.circuits.trace import trace
+from holdfast.errors import HoldfastError, UsageError, nearest
+
+TEXT: dict[str, Callable[[str, str], Netlist]] = {".blif": read_blif, ".txt": read_bristol, ".bristol": read_bristol}
+VERILOG, AIGER = (".v", ".sv"), (".aag", ".aig")
+
+
+def read(source: str, *, top: str | None = None) -> Netlist:
+    """A circuit by what a user types.
+
+    Args:
+        source: a file (.v, .sv, .blif, .aag, .aig, .txt or .bristol), `FILE.py:function`, or a built-in name, with
+            fewer rounds if it ends in a number (`sha256`, `sha256-8`, `keccak`).
+        top: of Verilog, the module.
+
+    Raises:
+        UsageError: no such file, function or name.
+        HoldfastError: the file is not as its format says.
+    """
+    name, _, rounds = source.partition("-")
+    if name in BUILT_IN and (not rounds or rounds.isdecimal()):
+        return BUILT_IN[name](int(rounds) if rounds else None)
+    file, colon, function = source.rpartition(":")
+    path = Path(file if colon and file.endswith(".py") else source)
+    if not path.is_file():
+        if "." in path.name or "/" in source:
+            near = [str(p) for p in (path.parent if path.parent.is_dir() else Path()).iterdir() if p.is_file()]
+            raise nearest(str(path), near, what="circuit file")
+        raise nearest(source, BUILT_IN, what="built-in circuit (or give a file)")
+    if top is not None and path.suffix not in VERILOG:
+        raise UsageError(f"--top names a module of Verilog; {path.name} is none.")
+    if path.suffix == ".py":
+        return trace(_function(path, function if colon else ""))
+    if path.suffix in VERILOG:
+        return read_verilog(path, top)
+    if path.suffix in AIGER:
+        return read_aiger(path.read_bytes(), path.name)
+    if path.suffix not in TEXT:
+        known = ", ".join([*VERILOG, *AIGER, *TEXT, ".py"])
+        raise UsageError(f"{path.name}: expected a circuit in a file that ends in one of {known}.")
+    try:
+        return TEXT[path.suffix](path.read_text(encoding="utf-8"), path.name)
+    except UnicodeDecodeError as error:
+        raise HoldfastError(f"{path.name} is not text ({error.reason} at byte {error.start}).") from None
+
+
+def _function(path: Path, name: str) -> Callable[..., Any]:
+    """A function out of a file, which is run."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise HoldfastError(f"{path} could not be run: {type(error).__name__}: {error}.") from error
+    found = {n: f for n, f in vars(module).items() if callable(f) and getattr(f, "__module__", "") == path.stem}
+    if not name:
+        raise UsageError(f"{path} has the functions {', '.join(sorted(found)) or 'none'}. Choose one: {path}:NAME")
+    if name not in found:
+        raise nearest(name, found, what=f"function in {path.name}")
+    function: Callable[..., Any] = found[name]
+    return function

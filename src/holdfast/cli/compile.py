@@ -1,0 +1,83 @@
+"""`holdfast compile`."""
+
+import json
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from holdfast.cli.aside import aside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compile:
+    """Turn a Boolean circuit into a network with the same outputs, and compare the two."""
+
+    circuit: tyro.conf.Positional[str]
+    """A file (.v, .sv, .blif, .aag, .aig, .txt or .bristol), FILE.py:function, or a built-in name (sha256, sha256-8,
+    keccak)."""
+    to: Path | None = None
+    """Write the network here, as safetensors; as .blif or .bristol, the circuit."""
+    top: str | None = None
+    """Of Verilog: the module."""
+    k: int = 3
+    """Inputs of a table, 2 to 6: more make fewer layers."""
+    encoding: Literal["product", "restoring"] = "product"
+    """`product`: the fewest units. `restoring`: units that bring values back to 0 and 1."""
+    adder_bits: int | None = None
+    """Bits of a sum that are added in one layer. Default: 16, restoring 1."""
+    copies: int = 1
+    """3, 5, ...: so many copies of the network, and a majority vote."""
+    dtype: Literal["float64", "float32", "float16", "bfloat16"] = "float32"
+    """Of the weights. What would not be exact is refused."""
+    checks: int = 1024
+    """Random inputs to compare on; circuits of up to 12 input bits are compared on all."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Compile, compare, write. Exit status 1 if a bit differs."""
+        from holdfast.circuits.compiling import build
+        from holdfast.circuits.formats.blif import write_blif
+        from holdfast.circuits.formats.bristol import write_bristol
+        from holdfast.circuits.sources import read
+        from holdfast.errors import UsageError
+
+        writers = {".blif": write_blif, ".bristol": write_bristol}
+        if self.to is not None and self.to.suffix not in (".safetensors", *writers):
+            raise UsageError(f"--to {self.to}: expected a name that ends in .safetensors, {' or '.join(writers)}.")
+        with aside() if self.json else nullcontext():  # a user's file may print
+            netlist = read(self.circuit, top=self.top)
+        compiled = build(
+            netlist,
+            k=self.k,
+            encoding=self.encoding,
+            adder_bits=self.adder_bits,
+            copies=self.copies,
+            dtype=self.dtype,
+            checks=self.checks,
+        )
+        if self.to is not None and not compiled.wrong_bits:
+            if self.to.suffix in writers:
+                self.to.write_text(writers[self.to.suffix](netlist), encoding="utf-8")
+            else:
+                compiled.network.save(self.to)
+        record = compiled.record()
+        print(json.dumps(record | {"to": str(self.to)} if self.to else record) if self.json else _said(record, self.to))
+        return 1 if compiled.wrong_bits else 0
+
+
+def _said(record: dict, to: Path | None) -> str:  # type: ignore[type-arg]
+    lines = [
+        f"{record['circuit']}: {record['inputs']} bits in, {record['outputs']} out; {record['gates']:,} gates, depth "
+        f"{record['depth']}",
+        f"network   {record['neurons']:,} units in {record['layers']:,} layers, {record['weights']:,} weights, "
+        f"{record['wires']:,} linear rows",
+        f"          {record['pass_throughs']:,} pass-through units more if no layer may be skipped",
+        f"exact in  {', '.join(record['exact_in'])}: sums reach {record['bound']:,.0f} steps",
+        f"checked   {record['wrong_bits']} wrong bits on {record['checked']:,} inputs",
+        f"compiled  in {record['seconds']:.1f} s",
+    ]
+    return "\n".join([*lines, f"written   {to}"] if to and not record["wrong_bits"] else lines)
