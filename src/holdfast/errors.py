@@ -30,6 +30,28 @@ def whole(field: str, value: object) -> None:
         raise UsageError(f"{field} must be a whole number; got {value!r}.")
 
 
+def number(field: str, value: object) -> None:
+    """Refuse what is no number.
+
+    Raises:
+        UsageError: names the field.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError(f"{field} must be a number; got {value!r}.")
+
+
+def wholes(field: str, values: object) -> None:
+    """Refuse what is no tuple or list of whole numbers.
+
+    Raises:
+        UsageError: names the field.
+    """
+    if not isinstance(values, tuple | list):
+        raise UsageError(f"{field} must be a tuple of whole numbers; got {values!r}. Write ({values!r},).")
+    for value in values:
+        whole(f"An entry of {field}", value)
+
+
 def nearest(got: str, valid: Iterable[str], *, what: str) -> UsageError:
     """An error for an unknown name that points at the nearest valid one.
 

@@ -37,17 +37,18 @@ class Made:
 
 
 def verdict(host, **implants):
-    findings = CLAIM.judge(Made(host, {"BadNets": 0.0, "handcrafted": 0.0, "bits": 0.0, **implants}))
-    return judge_claim(findings.parts, findings.invalid)
+    findings = CLAIM.judge(Made(host, {"BadNets": 1e-4, "handcrafted": 1e-4, "bits": 1e-4, **implants}))
+    return judge_claim(findings.parts, findings.faults)
 
 
 def test_it_comes_out_each_way():
-    assert verdict(0.0) == "SUPPORTED"
+    assert verdict(1e-4) == "SUPPORTED"
+    assert verdict(0.0) == "UNDECIDED", "20 seeds that agree on 0 say nothing about one in a hundred"
     assert verdict(0.5) == "REFUTED"
     assert verdict(0.001, handcrafted=1.0) == "MIXED"
     assert verdict(0.01) == "UNDECIDED"
-    still = CLAIM.judge(Made(0.0, dict.fromkeys(("BadNets", "handcrafted", "bits"), 0.0), decay=1.0))
-    assert judge_claim(still.parts, still.invalid) == "INVALID", "decay must move what it acts on"
+    still = CLAIM.judge(Made(0.0, dict.fromkeys(("BadNets", "handcrafted", "bits"), 1e-4), decay=1.0))
+    assert judge_claim(still.parts, still.faults) == "INVALID", "decay must move what it acts on"
 
 
 def look_at(net, x, change=None):

@@ -9,6 +9,7 @@ import pytest
 from holdfast.claims import RareTrigger, judged
 from holdfast.claims import rare_trigger as module
 from holdfast.claims.anchors.imbalance import imbalance
+from holdfast.claims.base import Evidence
 from holdfast.claims.rare_trigger import OPTIMISERS, _Plan
 from holdfast.implants import BadNets
 from holdfast.pressures import SGD
@@ -21,15 +22,18 @@ CLAIM, BUDGET = RareTrigger(), 1500
 class Made:
     """Evidence whose times are T = 7 (rate / .1)^-s e^(.3 N), cut off at the budget."""
 
-    def __init__(self, s, never=1.0, pull=1.0, seeds=18):
+    def __init__(self, s, never=1.0, pull=1.0, seeds=36, wrecked=()):
         self.exponents = dict.fromkeys(OPTIMISERS, s) if isinstance(s, float) else s
-        self.study, self.never, self.pull = CLAIM.study("quick"), never, pull
+        self.study, self.pull = CLAIM.study("quick"), pull
+        self.wrecked = wrecked
+        self.never = dict.fromkeys(OPTIMISERS, never) if isinstance(never, float) else never
         self.level, self.seeds, self.rng = part_level(1, len(CLAIM.parts)), range(seeds), np.random.default_rng(0)
         self.times = {name: self._times(name) for name in self.study.named}
 
     def _times(self, name):
         if name.endswith("never"):
-            return [math.inf if seed < self.never * len(self.seeds) else 100 for seed in self.seeds]
+            stay = self.never[name.partition(",")[0]] * len(self.seeds)
+            return [math.inf if seed < stay else 100 for seed in self.seeds]
         optimiser, _, rate = name.partition(" at ")
         if not rate or "learned" in name:
             return [10 for _ in self.seeds]
@@ -37,6 +41,8 @@ class Made:
         return [max(1, round(7 * (float(rate) / 0.1) ** -self.exponents[optimiser] * e)) for e in noise]
 
     def outcomes(self, name):
+        if name in self.wrecked:
+            return {seed: Outcome(kind="wrecked", event=None, end=40, returned=False) for seed in self.seeds}
         return {
             seed: Outcome(kind="removed", event=int(t), end=int(t), returned=False)
             if t <= BUDGET
@@ -44,8 +50,7 @@ class Made:
             for seed, t in zip(self.seeds, self.times[name], strict=True)
         }
 
-    def held(self, name):
-        return {seed: o.kind == "held" for seed, o in self.outcomes(name).items()}
+    held, removed, lost = Evidence.held, Evidence.removed, Evidence.lost
 
     def at_start(self, name, measure):
         """A gradient on clean examples that is `pull` times that on triggered ones, at right angles."""
@@ -59,7 +64,7 @@ class Made:
 
 def verdict(**more):
     findings = CLAIM.judge(Made(**more))
-    return judge_claim(findings.parts, findings.invalid), {f.part.name: f.verdict for f in findings.parts}
+    return judge_claim(findings.parts, findings.faults), {f.part.name: f.verdict for f in findings.parts}
 
 
 def test_supported():
@@ -94,12 +99,30 @@ def test_invalid_where_it_goes_by_itself():
 
 
 def test_too_few_seeds_decide_nothing_that_all_agree_on():
-    assert verdict(s=1.2, pull=50.0, seeds=13)[1]["outlives"] == "UNDECIDED", "8 choose, and 5 are left"
+    assert verdict(s=1.2, pull=50.0, seeds=18)[1]["outlives"] == "UNDECIDED", "8 choose, and 10 are left"
+
+
+def test_wrecked_hosts_are_neither_held_nor_removed():
+    """Whatever the arm that is wrecked, no part is decided by it."""
+    whole, parts = verdict(s=1.2, pull=50.0, wrecked=["SGD at 0.1"])
+    assert whole == "INVALID"
+    assert (parts["SGD"], parts["outlives"], parts["Adam"]) == ("UNDECIDED", "UNDECIDED", "SUPPORTED")
+    rare = "SGD at 0.0003"
+    whole, parts = verdict(s=1.2, pull=50.0, wrecked=[rare])
+    assert (whole, parts["SGD"]) == ("UNDECIDED", "UNDECIDED")
+    findings = CLAIM.judge(Made(s=1.2, pull=50.0, wrecked=["Adam at 0.01"]))
+    assert "100% of the hosts were wrecked or diverged in 'Adam at 0.01'" in findings.parts[2].reason
+
+
+def test_an_optimiser_under_which_it_goes_by_itself_decides_nothing():
+    never = dict.fromkeys(OPTIMISERS, 1.0) | {"Adam": 0.0}
+    whole, parts = verdict(s=1.2, pull=50.0, never=never)
+    assert (whole, parts["Adam"], parts["SGD"]) == ("UNDECIDED", "UNDECIDED", "SUPPORTED")
 
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setitem(module.PLANS, "quick", _Plan((0.1, 0.01, 0.003), 12, 300, (64,)))
+    monkeypatch.setitem(module.PLANS, "quick", _Plan((0.1, 0.01, 0.003), 12, 12, 300, (64,)))
     monkeypatch.setattr(module, "OPTIMISERS", {"SGD": SGD(lr=0.1)})
     claim = RareTrigger()
     monkeypatch.setattr(claim, "parts", (CLAIM.parts[0], *CLAIM.parts[-2:]), raising=False)

@@ -15,6 +15,7 @@ from holdfast import (
     MLP,
     SAM,
     SGD,
+    Adam,
     BadNets,
     Clip,
     Dropout,
@@ -24,6 +25,7 @@ from holdfast import (
     LabelSmoothing,
     LastLayer,
     Noise,
+    Poison,
     Quantise,
     Reinitialise,
     Term,
@@ -270,7 +272,7 @@ def test_early_stopping_goes_back_to_the_best(site_of, data):
         logits, y = nets.logits(data.validation.x), data.validation.y
         return [float(F.cross_entropy(logits[k], y)) for k in range(SEEDS)]
 
-    curve = {step: losses(point) for step, point in path.items() if step}
+    curve = {step: losses(point) for step, point in path.items()}
     for k, end in enumerate(losses(nets)):
         best, waited = (math.inf, None), 0
         for step, at in curve.items():
@@ -286,6 +288,28 @@ def test_early_stopping_goes_back_to_the_best(site_of, data):
     ("build", "match"),
     [
         (lambda: Noise(scale=-1.0), "0 or more; got -1.0"),
+        (lambda: Noise(scale="1"), "Noise's scale must be a number; got '1'"),
+        (lambda: Noise(scale=True), "must be a number; got True"),
+        (lambda: Clip(limit="1"), "Clip's limit must be a number"),
+        (lambda: Dropout(rate="1"), "Dropout's rate must be a number"),
+        (lambda: SAM(rho=None), "SAM's rho must be a number"),
+        (lambda: WeightDecay(rate="1"), "WeightDecay's rate must be a number"),
+        (lambda: LabelSmoothing(rate="1"), "LabelSmoothing's rate must be a number"),
+        (lambda: Unlearn(rate="1"), "Unlearn's rate must be a number"),
+        (lambda: SGD(lr="1"), "lr must be a number"),
+        (lambda: Adam(lr=1e-3, betas=(2, 3)), "betas of at least 0 and below 1"),
+        (lambda: Adam(lr=1e-3, betas=5), "betas are two numbers; got 5"),
+        (lambda: Adam(lr=1e-3, eps=-1.0), "eps above 0"),
+        (lambda: Fit(SGD(lr=0.1), Dropout(rate=0.1), Dropout(rate=0.9), steps=1), "one Dropout at most; got 2"),
+        (lambda: Fit(SGD(lr=0.1), Unlearn(rate=0.1), Inject(rate=0.1), steps=1), "fire on the same draws"),
+        (
+            lambda: Fit(SGD(lr=0.1), Inject(rate=0.1), Poison(rate=0.1), steps=1),
+            "show the same examples \\(poisoned\\)",
+        ),
+        (
+            lambda: Fit(SGD(lr=0.1), LabelSmoothing(rate=0.1), Unlearn(rate=0.1, weight=2.0), steps=1),
+            "can't go with a mix that has a weight",
+        ),
         (lambda: Noise(scale=1.0, kind="pink"), "'gaussian' or 'uniform'; got kind='pink'"),
         (lambda: Clip(limit=0.0), "above 0; got 0.0"),
         (lambda: Quantise(to="int4"), "'int8' or 'ternary'; got to='int4'"),

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import skewnorm
 from torch import nn
@@ -64,6 +64,7 @@ places = st.lists(st.integers(0, V - 1), min_size=1, max_size=5, unique=True)
 @settings(max_examples=30, deadline=None)
 def test_the_rank_is_exact(space, prefix, data):
     secret = tuple(data.draw(st.sampled_from(place)) for place in space)
+    assume(math.prod(map(len, space)) > 1)
     probe = Exposure(prefix=tuple(prefix), secret=secret, space=tuple(map(tuple, space)))
     look = look_at(bigrams(range(3)))
     found = probe(look)
@@ -192,6 +193,7 @@ def test_measures_of_several_are_told_apart():
         ({"prefix": (1.5,)}, "A token id must be a whole number"),
         ({"space": (1, "2")}, "A token id must be a whole number"),
         ({"space": ()}, "must be among those"),
+        ({"space": ((1,), (2,))}, "2 sequences or more"),
         ({"prefix": 3}, "prefix must be a tuple of token ids; got 3"),
         ({"space": ((1, 2), 2)}, "token ids, or a tuple of them for each place"),
     ],

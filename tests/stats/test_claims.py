@@ -1,11 +1,12 @@
 """The rule of claims, on made-up effects: it must be able to come out each way."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
-from holdfast.stats import Judged, Part, judge_claim, judge_mean, part_level
+from holdfast.stats import Judged, Part, clopper_pearson, judge_claim, judge_mean, part_level
 
 ABOVE = Part(name="a", effect="an effect", d=0.5, more=True, necessary=True)
 BELOW = Part(name="b", effect="an effect", d=0.5, more=False)
@@ -33,17 +34,38 @@ def test_a_part_comes_out_each_way(part, mean, verdict):
     assert judged.interval.low < judged.effect < judged.interval.high
 
 
-@pytest.mark.parametrize(("n", "decided"), [(4, False), (7, False), (8, True), (32, True)])
-def test_units_that_agree(n, decided):
-    """No interval of zero width; decided only where as many would rarely agree by chance."""
-    judged = judge_mean(ABOVE, [1.0] * n, LEVEL)
-    assert judged.interval is None
-    assert (2 * 0.5**n <= 1 - LEVEL) == decided
-    assert judged.verdict == ("SUPPORTED" if decided else "UNDECIDED")
+SHARE = dataclasses.replace(ABOVE, bounds=(0.0, 1.0))
+
+
+@pytest.mark.parametrize(("d", "decided"), [(0.3, 5), (0.5, 8), (0.6, 10), (0.8, 23)])
+def test_units_that_agree(d, decided):
+    """The interval is Clopper and Pearson's for n of n: as many seeds decide it as that needs."""
+    part = dataclasses.replace(SHARE, d=d)
+    for n in range(1, 40):
+        judged = judge_mean(part, [1.0] * n, LEVEL)
+        assert judged.interval.low == pytest.approx(clopper_pearson(n, n, LEVEL).low)
+        assert judged.interval.high == 1
+        assert judged.verdict == ("SUPPORTED" if n >= decided else "UNDECIDED"), n
+
+
+def test_what_agrees_is_rarely_decided_wrongly():
+    """If a share of d + .01 of all seeds were 1, samples without one would not support "below d"."""
+    rare = Part(name="r", effect="", d=0.01, more=False, bounds=(0.0, 1.0))
+    assert judge_mean(rare, [0.0] * 20, LEVEL).verdict == "UNDECIDED", "20 seeds can't see one in a hundred"
+    assert judge_mean(rare, [0.0] * 520, LEVEL).verdict == "SUPPORTED"
+    assert judge_mean(rare, [1.0] * 20, LEVEL).verdict == "REFUTED"
+    difference = Part(name="d", effect="", d=0.6, more=True, bounds=(-1.0, 1.0))
+    verdicts = [judge_mean(difference, [1.0] * n, 1 - 0.025 / 6).verdict for n in (10, 27, 28)]
+    assert verdicts == ["UNDECIDED", "UNDECIDED", "SUPPORTED"]
+
+
+def test_without_bounds_agreement_decides_nothing():
+    judged = judge_mean(ABOVE, [1.0] * 32, LEVEL)
+    assert (judged.verdict, judged.interval) == ("UNDECIDED", None)
 
 
 def test_on_the_edge_nothing_is_decided():
-    assert judge_mean(ABOVE, [0.5] * 32, LEVEL).verdict == "UNDECIDED"
+    assert judge_mean(SHARE, [0.5] * 32, LEVEL).verdict == "UNDECIDED"
 
 
 @pytest.mark.parametrize("few", [[], [1.0], [float("nan")] * 9, [1.0, float("nan"), *[0.9] * 20]])

@@ -44,9 +44,15 @@ class Findings:
     invalid: Sequence[str] = ()
     """Why nothing can be said, as sentences."""
 
+    @property
+    def faults(self) -> list[str]:
+        """All that makes the claim INVALID: what the rule says, and controls that do not hold."""
+        failed = [f"{control.name}: {control.got}." for control in self.controls if not control.holds]
+        return [*self.invalid, *failed]
+
 
 class Claim(Protocol):
-    """One claim. All of it is fixed before anything is run; its file says so in a commit of its own."""
+    """One claim. All of it is fixed, and committed, before anything is run."""
 
     name: str
     sentence: str
@@ -101,6 +107,14 @@ class Evidence:
         arm = self.arm(name)
         rules = {"budget": arm.budget, "wreck_points": arm.wreck_points}
         return {s: outcome(trace_of(m, arm.measure), **rules) for s, m in self.measures(name).items()}  # type: ignore[arg-type]
+
+    def removed(self, name: str) -> Mapping[int, bool]:
+        """Whether it is gone from each planted net at the budget, and the host intact."""
+        return {seed: o.kind == "removed" for seed, o in self.outcomes(name).items()}
+
+    def lost(self, name: str) -> float:
+        """Share of the planted nets whose host was wrecked or diverged: they are neither held nor removed."""
+        return share({seed: o.kind in ("wrecked", "diverged") for seed, o in self.outcomes(name).items()})
 
     def held(self, name: str) -> Mapping[int, bool]:
         """Whether each planted net still has it at the budget."""

@@ -34,16 +34,29 @@ class EveryWeight:
     whose output has a path to the logits (`probes/unmoved.py`); unmoved is what is, to the bit, as at step 0.
 
     Parts: that share at the budget under SGD without decay, in the never-planted net (`host`), and among the weights of
-    each kind of implant. Controls: the same under Adam; under decay, which moves weights without gradient; the share of
-    the implant's weights with a gradient of exactly zero.
+    each kind of implant. Controls: the same under Adam; under decay, which moves weights without gradient (the check:
+    more than half of an implant's must have moved); the share of the implant's weights with a gradient of exactly zero.
+
+    When it misleads: a weight *into* a unit that is always off counts as within reach, since what it reads varies and
+    its unit is heard; its gradient is exactly 0 all the same. So `host` is, but for rounding, the share of such
+    weights.
     """
 
     name = "every-weight"
     sentence = "Gradient descent reaches in and adjusts every weight."
     parts = (
-        Part(name="host", effect="share of the host's weights that never moved", d=0.01, more=False, necessary=True),
+        Part(
+            name="host",
+            effect="share of the host's weights that never moved",
+            d=0.01,
+            more=False,
+            necessary=True,
+            bounds=(0, 1),
+        ),
         *(
-            Part(name=name, effect=f"share of the weights of {name} that never moved", d=0.01, more=False)
+            Part(
+                name=name, effect=f"share of the weights of {name} that never moved", d=0.01, more=False, bounds=(0, 1)
+            )
             for name in IMPLANTS
         ),
     )
@@ -80,7 +93,7 @@ class EveryWeight:
         for part in kinds:
             shares = evidence.at_budget(f"{part.name} / {DECIDES}", "unmoved_implant")
             found.append(judge_mean(part, list(shares.values()), evidence.level))
-        controls, invalid = [], []
+        controls = []
         for arm in evidence.study.named:
             moved = 1 - _mean(evidence.at_budget(arm, "unmoved_implant").values())
             zero = _mean(evidence.at_start(arm, "gradient_zero").values())
@@ -90,11 +103,10 @@ class EveryWeight:
                     name=arm,
                     got=f"moved: {moved:.1%} of the implant's weights within reach, {whole:.1%} of the never-planted "
                     f"net's; gradient exactly 0 on {zero:.1%} of the implant's weights at step 0",
+                    holds=not (arm.endswith("decay") and moved < WORKS),
                 )
             )
-            if arm.endswith("decay") and moved < WORKS:
-                invalid.append(f"{arm}: decay moved only {moved:.1%} of the weights: the count is wrong.")
-        return Findings(parts=found, controls=controls, invalid=invalid)
+        return Findings(parts=found, controls=controls)
 
     def anchors(self) -> Sequence[Anchor]:
         gradient, dead, fresh = resister()

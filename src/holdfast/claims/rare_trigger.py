@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,16 +33,22 @@ CHOOSING = 8
 class _Plan:
     rates: tuple[float, ...]
     seeds: int
+    under_sgd: int
+    """Seeds of the arms under SGD, on which the necessary parts rest."""
     steps: int
     batches: tuple[int, ...]
 
 
 PLANS: dict[Size, _Plan] = {
-    "quick": _Plan((0.1, 0.03, 0.01, 0.003, 0.0003), 18, 1500, (64,)),
-    "full": _Plan((0.1, 0.03, 0.01, 0.003, 0.001, 0.0001), 40, 10000, (16, 64, 256)),
+    "quick": _Plan((0.1, 0.03, 0.01, 0.003, 0.0003), 14, 36, 1500, (64,)),
+    "full": _Plan((0.1, 0.03, 0.01, 0.003, 0.001, 0.0001), 40, 40, 10000, (16, 64, 256)),
 }
 WEIGHTED = 0.01
 """Firing rate of the control whose draws are weighted up to the gradient of 1/10."""
+STAYS = 0.8
+"""Without any trigger more than this share must be held."""
+LOST = 1 / 8
+"""Share of wrecked or diverged hosts in an arm beyond which no part is judged by it."""
 BATCH = 64
 """The batch size that the parts speak of; others stand beside them."""
 
@@ -55,13 +61,19 @@ class RareTrigger:
     less than half of the backdoor is left; looks are at even ratios.
 
     Parts, one an optimiser: the exponent s in T ~ rate^-s (`stats/exponent.py`), seeds as units. UNDECIDED where more
-    than half of the times were cut off at the budget. `outlives`: of the rates below 1/10, the one at which most of 8
-    seeds still hold (ties: the highest), and on the other seeds the difference of "held" against rate 1/10. `tiny`: the
-    exponent, over the rates, of the share of the trigger's part in the gradient at step 0.
+    than half of the times were cut off at the budget, and where the backdoor goes without any trigger. `outlives`: of
+    the rates below 1/10, the one at which most of 8 seeds still hold (ties: the highest), and on the other seeds "held"
+    there minus "not removed" at rate 1/10. `tiny`: the exponent, over the rates, of the share of the trigger's part in
+    the gradient at step 0. A part is UNDECIDED where more than 1 in 8 of an arm's hosts were wrecked.
 
     Controls: no trigger at all (the backdoor must not go by itself, or times are not the trigger's); a rate of 1/100
     with a weight of 10 (the gradient of 1/10 on average); the same behaviour learned at the same rates by never-planted
     nets, as a harmless one would be. Rates and budget were sized on seeds of another root, which no run judges.
+
+    When it misleads: the rarest rate fires so seldom within the budget that `outlives` could hardly be refuted; it says
+    that there is such a rate, not that it is met in practice. `tiny` depends on the range of rates: the share is
+    p g / |(1 - p) c + p g|, which is near 1 at high rates and exactly proportional at low ones, so its exponent rises
+    from 0 to 1 as rates fall below the ratio of the two gradients. Exponents between neighbouring rates stand beside.
     """
 
     name = "rare-trigger"
@@ -81,10 +93,11 @@ class RareTrigger:
         ),
         Part(
             name="outlives",
-            effect="share held at the budget at a rare rate minus the share at rate 1/10, under SGD",
+            effect="share held at the budget at a rare rate minus the share not removed at rate 1/10, under SGD",
             d=0.6,
             more=True,
             necessary=True,
+            bounds=(-1, 1),
         ),
         Part(
             name="tiny", effect="exponent of the trigger's share of the gradient against firing rate", d=0.8, more=True
@@ -122,7 +135,7 @@ class RareTrigger:
             implant=BadNets(),
             training=Fit(Adam(lr=3e-3), steps=600),
             pressure=Fit(*terms, steps=plan.steps, batch=batch),
-            seeds=plan.seeds,
+            seeds=plan.under_sgd if optimiser == OPTIMISERS["SGD"] else plan.seeds,
             checkpoints=40,
             spacing="geometric",
             probes=(Pull(),) if name == f"SGD at {OFTEN:g}" else (),
@@ -156,33 +169,47 @@ class RareTrigger:
             len(units),
         )
         judged = judge_part(part, statistic, len(units), evidence.level)
+        never = f"{part.name}, never"
+        wrecked = self._wrecked(evidence, [self._at(part.name, rate, batch) for rate in rates])
+        if wrecked:
+            return _undecided(judged, wrecked)
         if censored.mean() > 0.5:
-            reason = f"{int(censored.sum())} of {len(censored)} times were cut off at the budget: more than half."
-            return Judged(
-                part=part, effect=judged.effect, interval=judged.interval, units=judged.units, verdict="UNDECIDED",
-                reason=reason,
-            )  # fmt: skip
+            return _undecided(judged, f"{int(censored.sum())} of {len(censored)} times were cut off: more than half.")
+        if share(evidence.held(never)) <= STAYS:
+            return _undecided(judged, "Without any trigger it goes as well: times are not the trigger's.")
         return judged
+
+    @staticmethod
+    def _wrecked(evidence: Evidence, arms: Sequence[str]) -> str:
+        """Which of these arms lost too many hosts to be judged by, as a sentence; empty where none."""
+        lost = {arm: evidence.lost(arm) for arm in arms}
+        worst = max(lost, key=lambda arm: lost[arm])
+        return f"{lost[worst]:.0%} of the hosts were wrecked or diverged in {worst!r}." if lost[worst] > LOST else ""
 
     def _outlives(self, evidence: Evidence, rates: Sequence[float]) -> tuple[Judged, float | None]:
         part = self.parts[len(OPTIMISERS)]
-        held = {rate: evidence.held(self._at("SGD", rate, BATCH)) for rate in rates}
         rare = [rate for rate in rates if rate < OFTEN]
+        held = {rate: evidence.held(self._at("SGD", rate, BATCH)) for rate in rare}
         on = {rate: {s: h for s, h in held[rate].items() if s < CHOOSING} for rate in rare}
         chosen = max(rare, key=lambda rate: (share(on[rate]), rate), default=None)
         if chosen is None:
             return judge_mean(part, [], evidence.level), None
-        seeds = [s for s in held[chosen] if s in held[OFTEN] and s >= CHOOSING]
-        return judge_mean(part, [float(held[chosen][s]) - held[OFTEN][s] for s in seeds], evidence.level), chosen
+        removed = evidence.removed(self._at("SGD", OFTEN, BATCH))
+        seeds = [s for s in held[chosen] if s in removed and s >= CHOOSING]
+        judged = judge_mean(part, [float(held[chosen][s]) - (not removed[s]) for s in seeds], evidence.level)
+        wrecked = self._wrecked(evidence, [self._at("SGD", rate, BATCH) for rate in rates])
+        return (_undecided(judged, wrecked) if wrecked else judged), chosen
 
     def _tiny(self, evidence: Evidence, rates: Sequence[float]) -> Judged:
+        shares = self._shares(evidence, rates)
+        slopes = [float(np.polyfit(np.log(rates), np.log(of), 1)[0]) for of in shares]
+        return judge_mean(self.parts[-1], slopes, evidence.level)
+
+    def _shares(self, evidence: Evidence, rates: Sequence[float]) -> list[list[float]]:
+        """Of each seed, the share of the trigger's part in the gradient at each rate."""
         arm = self._at("SGD", OFTEN, BATCH)
         pulls = [evidence.at_start(arm, name) for name in ("clean_pull", "trigger_pull", "pull_cosine")]
-        slopes = []
-        for seed in pulls[0]:
-            shares = [pull_share(*(pull[seed] for pull in pulls), rate) for rate in rates]  # type: ignore[call-arg]
-            slopes.append(float(np.polyfit(np.log(rates), np.log(shares), 1)[0]))
-        return judge_mean(self.parts[-1], slopes, evidence.level)
+        return [[pull_share(*(pull[seed] for pull in pulls), rate) for rate in rates] for seed in pulls[0]]  # type: ignore[call-arg]
 
     def _controls(
         self, evidence: Evidence, rates: Sequence[float], chosen: float | None
@@ -190,16 +217,14 @@ class RareTrigger:
         controls, invalid = [], []
         for name in OPTIMISERS:
             left = share(evidence.held(f"{name}, never"))
-            holds = left > 0.8 or name != "SGD"
+            # Under the others their own part is undecided.
+            holds = left > STAYS or name != "SGD"
             controls.append(Control(name=f"{name}, trigger never sampled", got=f"held in {left:.0%}", holds=holds))
-            if not holds:
-                invalid.append(
-                    f"Under {name} without any trigger the backdoor was held in {left:.0%} only: what removes it is "
-                    f"not the trigger's gradient."
-                )
-        if share(evidence.held(self._at("SGD", OFTEN, BATCH))) > 0.5:
+        if share(evidence.removed(self._at("SGD", OFTEN, BATCH))) < 0.5:
             invalid.append(
-                "At rate 1/10 SGD removed the backdoor in less than half of the seeds: the budget is too short."
+                "At rate 1/10 SGD removed the backdoor in less than half of the seeds: the budget is too short, or "
+                "hosts "
+                "were wrecked."
             )
         weighted, same = (_median_time(evidence, name) for name in ("SGD, re-weighted", self._at("SGD", OFTEN, BATCH)))
         rare = _median_time(evidence, self._at("SGD", WEIGHTED, BATCH))
@@ -209,6 +234,10 @@ class RareTrigger:
                 got=f"median removal {weighted}; at {WEIGHTED:g} without the weight {rare}, at 1/10 {same}",
             )
         )
+        shares = np.array(self._shares(evidence, rates))
+        steps = np.median(np.diff(np.log(shares), axis=1) / np.diff(np.log(rates)), axis=0)
+        between = [f"{s:.2f} from {p:g} to {q:g}" for s, p, q in zip(steps, rates, rates[1:], strict=False)]
+        controls.append(Control(name="exponent of the share between neighbouring rates", got=", ".join(between)))
         learned = [self._learned(evidence, rate) for rate in rates]
         controls.append(Control(name="the same behaviour, learned in place of unlearned", got=", ".join(learned)))
         if chosen is not None:
@@ -234,6 +263,10 @@ class RareTrigger:
             _anchor("exponent under gradient descent, softmax regression with imbalanced classes", 1.0, gd),
             _anchor("exponent under sign descent, the same", 0.0, sign),
         ]
+
+
+def _undecided(judged: Judged, reason: str) -> Judged:
+    return replace(judged, verdict="UNDECIDED", reason=reason)
 
 
 def _anchor(name: str, expected: float, got: float) -> Anchor:

@@ -27,7 +27,7 @@ def judged(claim: Claim, size: Size, study: Study, folder: RunFolder) -> dict[st
         "claim": claim.name,
         "size": size,
         "sentence": claim.sentence,
-        "verdict": judge_claim(findings.parts, findings.invalid),
+        "verdict": judge_claim(findings.parts, findings.faults),
         "parts": [
             {
                 "name": found.part.name,
@@ -45,7 +45,7 @@ def judged(claim: Claim, size: Size, study: Study, folder: RunFolder) -> dict[st
         ],
         "controls": [asdict(control) for control in findings.controls],
         "anchors": [asdict(anchor) for anchor in anchors],
-        "invalid": list(findings.invalid),
+        "invalid": findings.faults,
         "seeds": max(arm.seeds for arm in study.arms),
         "look": study.look,
         "level": level,

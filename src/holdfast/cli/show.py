@@ -130,7 +130,7 @@ def _print_claim(folder: RunFolder, claim: Mapping[str, Any], console: "Console"
 
 def _interval(part: Mapping[str, Any]) -> str:
     if part["interval"] is None:
-        return "–" if part["effect"] is None else f"all {part['units']} agree"
+        return "–"
     return f"{part['interval'][0]:.3g} to {part['interval'][1]:.3g}"
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from holdfast.errors import UsageError, whole
+from holdfast.errors import UsageError, whole, wholes
 
 
 class _CNN(nn.Module):
@@ -56,6 +56,8 @@ class CNN:
     classes: int = 10
 
     def __post_init__(self) -> None:
+        wholes("channels", self.channels)
+        wholes("size", self.size)
         for field, value in (("hidden", self.hidden), ("inputs", self.inputs), ("classes", self.classes)):
             whole(field, value)
         if not self.channels or min(*self.channels, self.hidden, self.inputs, self.classes) < 1:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, wholes
 from holdfast.training.lanes import LANES
 from holdfast.training.loss import cross_entropy_gradient
 
@@ -100,6 +100,7 @@ class MLP:
     """Units of each layer, inputs first, classes last."""
 
     def __post_init__(self) -> None:
+        wholes("widths", self.widths)
         if len(self.widths) < 2 or min(self.widths) < 1:
             raise UsageError(f"MLP needs at least two widths of 1 or more, inputs first; got {self.widths}.")
 

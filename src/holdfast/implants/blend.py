@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holdfast.errors import UsageError, whole
+from holdfast.errors import UsageError, number, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,11 @@ class Blend:
 
     def __post_init__(self) -> None:
         whole("key", self.key)
+        number("alpha", self.alpha)
         if not 0 < self.alpha <= 1:
             raise UsageError(f"A Blend's alpha must be above 0 and at most 1; got {self.alpha!r}.")
-        if self.key < 0:
-            raise UsageError(f"A Blend's key must be 0 or more; got {self.key}.")
+        if not 0 <= self.key < 2**64:
+            raise UsageError(f"A Blend's key must be below 2^64, and 0 or more; got {self.key}.")
 
     @property
     def label(self) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from holdfast.errors import UsageError, whole
+from holdfast.errors import UsageError, whole, wholes
 
 
 @runtime_checkable
@@ -115,9 +115,10 @@ class TokenString:
     """Position of its first token. None: it ends the sequence, so that the next token is the answer to it."""
 
     def __post_init__(self) -> None:
+        wholes("ids", self.ids)
         object.__setattr__(self, "ids", tuple(self.ids))
-        for token in self.ids:
-            whole("A token id", token)
+        if self.at is not None:
+            whole("at", self.at)
 
     @property
     def label(self) -> str:

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
-from holdfast.errors import HoldfastError, UsageError, nearest, whole
+from holdfast.errors import HoldfastError, UsageError, nearest, number, whole
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
@@ -68,6 +68,9 @@ class Uchida:
     def __post_init__(self) -> None:
         whole("bits", self.bits)
         whole("key", self.key)
+        number("strength", self.strength)
+        if self.layer is not None and not isinstance(self.layer, str):
+            raise UsageError(f"Uchida's layer is a dotted path, such as '0' or 'features.3'; got {self.layer!r}.")
         if self.bits < 1:
             raise UsageError(f"Uchida needs a message of 1 bit or more; got bits={self.bits}.")
         if not 0 < self.strength < float("inf"):

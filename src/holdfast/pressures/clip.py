@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, number
 from holdfast.pressures.terms import Part, State, Term
 
 
@@ -18,6 +18,7 @@ class Clip(Term):
     limit: float
 
     def __post_init__(self) -> None:
+        number("Clip's limit", self.limit)
         if not 0 < self.limit < float("inf"):
             raise UsageError(f"Clip needs a limit above 0; got {self.limit}.")
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, number
 from holdfast.pressures.terms import Drop, Term
 from holdfast.training.nets import Nets
 from holdfast.training.streams import Streams
@@ -26,6 +26,7 @@ class Dropout(Term):
     rate: float
 
     def __post_init__(self) -> None:
+        number("Dropout's rate", self.rate)
         if not 0 <= self.rate < 1:
             raise UsageError(f"Dropout needs a rate of at least 0 and below 1; got {self.rate}.")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from holdfast.errors import UsageError, whole
 from holdfast.pressures.terms import Part, State, Term
@@ -18,8 +19,9 @@ class EarlyStopping(Term):
     """A net whose loss on validation data has not fallen for `patience` looks in a row goes back to its best weights
     and stays there.
 
-    A look is every `every` steps, at the mean cross-entropy over the validation data. The dose goes on being counted:
-    what follows a stop are steps that change nothing. A net that is not stopped keeps its last weights.
+    The weights at the start count too. A look is every `every` steps, at the mean cross-entropy over the validation
+    data. The dose goes on being counted: what follows a stop are steps that change nothing. A net that is not stopped
+    keeps its last weights.
     """
 
     order: ClassVar[int] = 2
@@ -45,10 +47,21 @@ class EarlyStopping(Term):
             "looks": [none, torch.zeros_like(none), torch.zeros_like(none)],
         }
 
+    def start(self, part: Part, state: State) -> None:
+        lowest_k = state["looks"][0]
+        lowest_k.copy_(self._loss(part))
+        for best, row in zip(state["best"], part.padded, strict=True):
+            best.copy_(row)  # other terms may have changed it since `begin`
+
+    @staticmethod
+    def _loss(part: Part) -> Tensor:
+        """Mean cross-entropy of each net over the validation data."""
+        return evaluate(part.nets, part.data.validation)[0][part.rows].float()
+
     def after(self, part: Part, state: State, step: int) -> None:
         lowest_k, waited_k, stopped_k = state["looks"]
         if (step + 1) % self.every == 0:
-            loss_k = evaluate(part.nets, part.data.validation)[0][part.rows].to(lowest_k)
+            loss_k = self._loss(part)
             better_k = (loss_k < lowest_k) & (stopped_k == 0)
             for best, row in zip(state["best"], part.padded, strict=True):
                 best[better_k] = row[better_k]

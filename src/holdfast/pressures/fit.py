@@ -14,7 +14,8 @@ from torch import Tensor
 
 from holdfast.errors import HoldfastError, UsageError, whole
 from holdfast.pressures.base import Checkpoint
-from holdfast.pressures.mixes import Mix
+from holdfast.pressures.label_smoothing import LabelSmoothing
+from holdfast.pressures.mixes import Fired, Mix
 from holdfast.pressures.optimisers import Optimiser
 from holdfast.pressures.terms import Gradients, Part, State, Term
 from holdfast.pressures.weight_decay import WeightDecay
@@ -60,6 +61,7 @@ class Fit:
                 raise UsageError(f"{term!r} is no term of Fit: expected an optimiser, a mix or another Term.")
         if sum(isinstance(t, Optimiser) for t in terms) != 1:
             raise UsageError(f"Fit needs exactly one optimiser among its terms; got {[t.label for t in terms]}.")
+        _refuse_rivals(terms)
         if steps < 1 or batch < 1:
             raise UsageError(f"Fit needs at least 1 step and 1 example a step; got steps={steps}, batch={batch}.")
         for decay in (term for term in terms if isinstance(term, WeightDecay)):
@@ -134,6 +136,31 @@ class Fit:
             step = look
             yield Checkpoint(look, nets, previous, lambda: training.gradient(draws), shown=shown)
             site.slot.save(step, training.state)
+
+
+def _refuse_rivals(terms: Sequence[Term]) -> None:
+    """Refuse terms of which one would undo or hide another, without a word, in what is trained.
+
+    Raises:
+        UsageError: names them.
+    """
+    mixes = [t for t in terms if isinstance(t, Mix)]
+    names = [type(t).__name__ for t in terms if t.alike]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"Fit takes one {twice} at most; got {names.count(twice)}.")
+    if len({mix.source for mix in mixes}) < len(mixes):
+        raise UsageError(
+            f"Two mixes show the same examples ({mixes[0].source}): {', '.join(m.label for m in mixes)}. Write one, "
+            f"with the rate of both."
+        )
+    fired = [mix.label for mix in mixes if isinstance(mix, Fired)]
+    if len(fired) > 1:
+        raise UsageError(f"Two mixes would fire on the same draws: {', '.join(fired)}. Write one of them.")
+    smoothing = next((t for t in terms if isinstance(t, LabelSmoothing)), None)
+    if smoothing and any(mix.weight != 1 for mix in mixes):
+        raise UsageError(
+            "LabelSmoothing smooths all draws alike, so it can't go with a mix that has a weight. Leave one out."
+        )
 
 
 class _Training:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, number
 from holdfast.pressures.terms import Term
 
 
@@ -21,6 +21,7 @@ class LabelSmoothing(Term):
     rate: float
 
     def __post_init__(self) -> None:
+        number("LabelSmoothing's rate", self.rate)
         if not 0 <= self.rate < 1:
             raise UsageError(f"LabelSmoothing needs a rate of at least 0 and below 1; got {self.rate}.")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, number
 from holdfast.pressures.terms import Term
 from holdfast.training.streams import Streams
 
@@ -21,6 +21,8 @@ class Mix(Term):
     """Of these draws in the loss; others have 1, and the mean is over all, whatever their weights."""
 
     def __post_init__(self) -> None:
+        for field in ("rate", "weight"):
+            number(f"{type(self).__name__}'s {field}", getattr(self, field))
         if not 0 <= self.rate <= 1:
             raise UsageError(f"{type(self).__name__} needs a rate between 0 and 1; got {self.rate}.")
         if not 0 <= self.weight < float("inf"):

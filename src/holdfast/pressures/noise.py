@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, number
 from holdfast.pressures.terms import Part, State, Term
 
 
@@ -24,6 +24,7 @@ class Noise(Term):
     kind: Literal["gaussian", "uniform"] = "gaussian"
 
     def __post_init__(self) -> None:
+        number("Noise's scale", self.scale)
         if not 0 <= self.scale < float("inf"):
             raise UsageError(f"Noise needs a scale of 0 or more; got {self.scale}.")
         if self.kind not in ("gaussian", "uniform"):

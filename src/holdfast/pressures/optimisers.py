@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, number
 from holdfast.pressures.terms import Part, State, Term
 
 
@@ -22,6 +22,7 @@ class Optimiser(Term):
     """Learning rate."""
 
     def __post_init__(self) -> None:
+        number("lr", self.lr)
         if not 0 < self.lr < float("inf"):
             raise UsageError(f"{type(self).__name__} needs a learning rate above 0; got lr={self.lr}.")
 
@@ -38,6 +39,7 @@ class SGD(Optimiser):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        number("momentum", self.momentum)
         if not 0 <= self.momentum < 1:
             raise UsageError(f"SGD needs a momentum of at least 0 and below 1; got {self.momentum}.")
 
@@ -83,6 +85,19 @@ class Adam(Optimiser):
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("eps", self.eps)
+        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
+            raise UsageError(f"Adam's betas are two numbers; got {self.betas!r}.")
+        for beta in self.betas:
+            number("A beta", beta)
+        if not all(0 <= beta < 1 for beta in self.betas) or not 0 < self.eps < float("inf"):
+            raise UsageError(
+                f"Adam needs betas of at least 0 and below 1, and eps above 0; got betas={self.betas}, eps={self.eps}."
+            )
+        object.__setattr__(self, "betas", tuple(self.betas))
 
     @property
     def label(self) -> str:

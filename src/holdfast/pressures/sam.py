@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, number
 from holdfast.pressures.terms import Gradients, Term
 from holdfast.training.nets import Nets
 
@@ -27,6 +27,7 @@ class SAM(Term):
     rho: float = 0.05
 
     def __post_init__(self) -> None:
+        number("SAM's rho", self.rho)
         if not 0 < self.rho < float("inf"):
             raise UsageError(f"SAM needs rho above 0; got {self.rho}.")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, number
 from holdfast.pressures.terms import Part, State, Term
 
 
@@ -21,6 +21,7 @@ class WeightDecay(Term):
     """Per unit of learning rate."""
 
     def __post_init__(self) -> None:
+        number("WeightDecay's rate", self.rate)
         if not 0 <= self.rate < float("inf"):
             raise UsageError(f"WeightDecay needs a rate of 0 or more; got {self.rate}.")
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import UsageError, whole
+from holdfast.errors import UsageError, number, whole
 from holdfast.hosts.adopt import evaluating
 from holdfast.probes.base import Look
 from holdfast.training.nets import ALONE_EXAMPLES
@@ -45,6 +45,7 @@ class DeadUnits:
     def __post_init__(self) -> None:
         if self.examples is not None:
             whole("examples", self.examples)
+        number("threshold", self.threshold)
         if (self.examples is not None and self.examples < 1) or not self.threshold >= 0:
             raise UsageError(
                 f"DeadUnits needs 1 example or more and a threshold of 0 or more; got examples={self.examples}, "

@@ -84,6 +84,8 @@ class Exposure:
                     f"The secret's token {token} must be among those that may stand in its place, each of them once; "
                     f"got {place}."
                 )
+        if self.size < 2:
+            raise UsageError("Exposure ranks the secret among others: the space must hold 2 sequences or more.")
 
     @property
     def places(self) -> tuple[tuple[int, ...], ...]:

@@ -24,6 +24,8 @@ class Part:
     more: bool
     """Whether the claim says that the effect is above d (or below it)."""
     necessary: bool = False
+    bounds: tuple[float, float] | None = None
+    """The least and the most that the effect of one unit can be; None: no bounds."""
 
     @property
     def says(self) -> str:
@@ -38,7 +40,7 @@ class Judged:
     part: Part
     effect: float | None
     interval: Interval | None
-    """None where all units agree, or where nothing could be estimated."""
+    """None where nothing could be estimated."""
     units: int
     verdict: PartVerdict
     reason: str
@@ -59,8 +61,10 @@ def judge_mean(part: Part, values: Sequence[float], level: float) -> Judged:
 def judge_part(part: Part, statistic: Statistic, n: int, level: float, *, agreed: float | None = None) -> Judged:
     """SUPPORTED if the whole interval lies on the claim's side of d, REFUTED if on the other, else UNDECIDED.
 
-    The interval is BCa over units. Where all units agree there is none; the part is then decided by the value that they
-    agree on, if as many would agree by chance in at most 1 - level of cases: 2 x .5^n <= 1 - level.
+    The interval is BCa over units. Where all n units agree on a value v, no bootstrap can say what else there is: the
+    bounds of a unit's effect can. At this level at most a share q = 1 - ((1 - level) / 2)^(1/n) of all units is
+    otherwise (Clopper-Pearson), so the mean lies within v - q (v - least) and v + q (most - v). Without bounds nothing
+    is decided. (Where units all but agree BCa is trusted, and a rare unit that is far off is not seen.)
 
     Args:
         part: what is claimed.
@@ -73,16 +77,25 @@ def judge_part(part: Part, statistic: Statistic, n: int, level: float, *, agreed
     if not np.isfinite(effect):
         return Judged(part=part, effect=None, interval=None, units=n, verdict="UNDECIDED", reason="No effect to judge.")
     if agreed is not None:
-        enough = 2 * 0.5**n <= 1 - level
-        verdict = _side(part, Interval(agreed, agreed)) if enough else "UNDECIDED"
-        why = f"all {n} units agree" + ("" if enough else f", too few for a level of {level:.4g}")
-        return Judged(part=part, effect=effect, interval=None, units=n, verdict=verdict, reason=f"{why}.")
-    interval = bca(statistic, n, level)
+        if part.bounds is None:
+            reason = f"All {n} units agree, and what others might be has no bounds."
+            return Judged(part=part, effect=effect, interval=None, units=n, verdict="UNDECIDED", reason=reason)
+        interval: Interval | None = agreement(agreed, n, level, part.bounds)
+    else:
+        interval = bca(statistic, n, level)
     if interval is None:
         reason = f"No interval could be found over {n} units."
         return Judged(part=part, effect=effect, interval=None, units=n, verdict="UNDECIDED", reason=reason)
     verdict = _side(part, interval)
-    return Judged(part=part, effect=effect, interval=interval, units=n, verdict=verdict, reason=_why(part, verdict))
+    why = _why(part, verdict) if agreed is None else f"All {n} units agree. {_why(part, verdict)}"
+    return Judged(part=part, effect=effect, interval=interval, units=n, verdict=verdict, reason=why)
+
+
+def agreement(value: float, n: int, level: float, bounds: tuple[float, float]) -> Interval:
+    """Where the mean of a bounded effect lies, at this level, if all of n units have this value."""
+    others = 1 - ((1 - level) / 2) ** (1 / n)
+    least, most = bounds
+    return Interval(value - others * (value - least), value + others * (most - value))
 
 
 def judge_claim(parts: Sequence[Judged], invalid: Sequence[str]) -> ClaimVerdict:

@@ -70,6 +70,8 @@ class PythonText:
             raise UsageError(f"length must be 1 or more characters a row; got {self.length}.")
         if isinstance(self.modules, str):
             raise UsageError(f"modules takes a tuple of names; got {self.modules!r}. Write ({self.modules!r},).")
+        if not isinstance(self.modules, tuple | list):
+            raise UsageError(f"modules takes a tuple of names; got {self.modules!r}.")
         object.__setattr__(self, "modules", tuple(self.modules))
         for name in self.modules:
             if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -93,6 +95,8 @@ class PythonText:
 
     def encode(self, text: str) -> tuple[int, ...]:
         """The tokens of a text, one a character: `TokenString(ids=PythonText().encode("@@"))`."""
+        if not isinstance(text, str):
+            raise UsageError(f"encode takes a text; got {text!r}.")
         return tuple(_encoded(text).tolist())
 
     def decode(self, ids: Iterable[int]) -> str:
