@@ -1,5 +1,6 @@
 """More seeds after a look: what was measured is taken over, and the look is counted."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from holdfast import (
     open_run,
     run_study,
 )
+from holdfast.claims import CLAIMS, Findings
 from holdfast.cli import main
 from holdfast.extending import extended
 from holdfast.recipes import load_recipe
-from holdfast.stats import look_level
+from holdfast.stats import judge_mean, look_level
 
 RECIPE = """
 from holdfast import *
@@ -112,3 +114,57 @@ def test_as_it_is_typed(tmp_path, monkeypatch, capfd):
     assert status == 1
     assert "Name it: --recipe FILE" in err
     assert typed(capfd, "extend", "nothing", "--seeds", "2")[0] == 2
+
+
+def test_a_look_cannot_be_had_twice(tmp_path):
+    """From one run in two ways, each counted as the second look: one could extend until it comes out."""
+    old = run_study(study(), out=tmp_path, workers=1)
+    first = run_study(extended(study(), old, 2, None, tmp_path), out=tmp_path, workers=1)
+    assert extended(study(), old, 2, None, tmp_path).look == 2, "the same goes on"
+    with pytest.raises(HoldfastError, match=f"was extended already, into {first.name}"):
+        extended(study(), old, 3, None, tmp_path)
+    shutil.rmtree(first.path)
+    assert extended(study(), old, 3, None, tmp_path).look == 2
+
+
+def test_damaged_measures_are_named_where_they_lie_and_measured_anew(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("few.py").write_text(RECIPE)
+    assert typed(capfd, "run", "few.py", "--workers", "1")[0] == 0
+    old = open_run("few")
+    before = (old.path / "verdict.json").read_bytes()
+    file = sorted((old.path / "measures").iterdir())[3]
+    file.write_bytes(file.read_bytes().replace(b'"step":0', b'"step":1', 1).replace(b'"step": 0', b'"step": 1', 1))
+    status, _, err = typed(capfd, "extend", "few", "--seeds", "2", "--recipe", "few.py")
+    assert (status, str(file) in err) == (1, True), err
+    file.rename(tmp_path / "moved")
+    assert typed(capfd, "run", "few.py", "--workers", "1")[0] == 0
+    assert (old.path / "verdict.json").read_bytes() == before
+    assert file.exists()
+    assert typed(capfd, "extend", "few", "--seeds", "2", "--recipe", "few.py", "--workers", "1")[0] == 0
+
+
+def test_a_claim_killed_between_its_verdicts_goes_on(tmp_path, monkeypatch, capfd):
+    """After the arms' verdicts and before the claim's, which takes seconds."""
+    monkeypatch.chdir(tmp_path)
+    claim = CLAIMS["every-weight"]
+    whole = claim.study
+    arms = lambda size: tuple(
+        replace(
+            arm, seeds=6, checkpoints=2, training=Fit(Adam(lr=3e-3), steps=300), pressure=Fit(SGD(lr=0.1), steps=20)
+        )
+        for arm in whole(size).arms
+        if arm.name.startswith("handcrafted")
+    )
+    monkeypatch.setattr(claim, "study", lambda size: replace(whole(size), arms=arms(size)), raising=False)
+    nothing = Findings(parts=[judge_mean(claim.parts[0], [], 0.9)])
+    monkeypatch.setattr(claim, "judge", lambda evidence: nothing, raising=False)
+    assert typed(capfd, "claim", "every-weight", "--workers", "1")[0] == 0
+    status, _, err = typed(capfd, "extend", "every-weight-quick", "--seeds", "2", "--workers", "1")
+    assert (status, "a level of 0.9968" in err) == (0, True), err
+    new = open_run("every-weight-quick")
+    assert new.claim()["look"] == 2
+    (new.path / "claim.json").unlink()
+    status, out, err = typed(capfd, "extend", "every-weight-quick", "--seeds", "2", "--workers", "1")
+    assert (status, new.claim()["look"]) == (0, 2), err
+    assert "every-weight, quick" in out

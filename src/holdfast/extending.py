@@ -10,6 +10,7 @@ from holdfast.errors import HoldfastError, UsageError
 from holdfast.experiment import Study
 from holdfast.sessions import folder_of
 from holdfast.store import RunFolder
+from holdfast.store.measures import read
 
 
 def as_it_was(study: Study, folder: RunFolder) -> Study:
@@ -33,7 +34,9 @@ def extended(study: Study, folder: RunFolder, seeds: int, recipe: Path | None, o
 
     Raises:
         UsageError: no seeds to add, or a training of the user's that has no cells to share.
-        HoldfastError: the run is not complete, or is of other settings or other code than the study.
+        HoldfastError: the run is not complete, is of other settings or other code than the study, or was extended by
+            another number of seeds already.
+        DamagedRun: a file of measures that is not what was written.
     """
     if seeds < 1:
         raise UsageError(f"--seeds is how many to add, 1 or more; got {seeds}.")
@@ -45,11 +48,21 @@ def extended(study: Study, folder: RunFolder, seeds: int, recipe: Path | None, o
     arms = tuple(replace(arm, seeds=arm.seeds + seeds) for arm in before.arms)
     more = replace(before, arms=arms, look=before.look + 1)
     new, _ = folder_of(more, out, recipe)
-    for room in ("measures", "nets"):
-        (new.path / room).mkdir(parents=True, exist_ok=True)
-        for file in sorted((folder.path / room).iterdir()):
-            if not (new.path / room / file.name).exists():
-                _take_over(file, new.path / room / file.name)
+    earlier = folder.extension()
+    if earlier not in (None, new.name):
+        raise HoldfastError(
+            f"{folder.path} was extended already, into {earlier}: those seeds have been looked at. Go on from there: "
+            f"holdfast extend {earlier} --seeds N."
+        )
+    folder.note_extension(new.name)
+    with new.writing():
+        for file in sorted((folder.path / "measures").iterdir()):
+            read(file)  # a damaged one is named here, and not after all is pressed
+        for room in ("measures", "nets"):
+            (new.path / room).mkdir(parents=True, exist_ok=True)
+            for file in sorted((folder.path / room).iterdir()):
+                if not (new.path / room / file.name).exists():
+                    _take_over(file, new.path / room / file.name)
     return more
 
 
@@ -59,7 +72,9 @@ def _take_over(old: Path, new: Path) -> None:
     try:
         link(old, new)
     except OSError:
-        shutil.copy2(old, new)
+        half = new.with_name(f".tmp{new.name}")
+        shutil.copy2(old, half)
+        os.replace(half, new)
 
 
 def _changed(folder: RunFolder) -> HoldfastError:

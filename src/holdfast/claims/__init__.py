@@ -1,5 +1,7 @@
 """The debate, claim by claim."""
 
+from typing import get_args
+
 from holdfast.claims.base import Anchor, Claim, Control, Evidence, Findings, Size
 from holdfast.claims.every_weight import EveryWeight
 from holdfast.claims.rare_trigger import RareTrigger
@@ -8,4 +10,11 @@ from holdfast.claims.settling import judged, settling
 CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (EveryWeight(), RareTrigger())}
 """By name, in the order of the debate."""
 
-__all__ = ["CLAIMS", "Anchor", "Claim", "Control", "Evidence", "Findings", "Size", "judged", "settling"]
+
+def claim_of(study: str) -> tuple[Claim, Size] | None:
+    """The claim and the size whose study has this name, if there is one."""
+    name, _, size = study.rpartition("-")
+    return next(((CLAIMS[name], known) for known in get_args(Size) if name in CLAIMS and known == size), None)
+
+
+__all__ = ["CLAIMS", "Anchor", "Claim", "Control", "Evidence", "Findings", "Size", "claim_of", "judged", "settling"]

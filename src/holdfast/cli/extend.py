@@ -8,7 +8,7 @@ import tyro
 
 from holdfast.cli.run import Running
 from holdfast.errors import HoldfastError
-from holdfast.store import RunFolder, find_run, runs_root, shown
+from holdfast.store import RunFolder, find_run, runs_root, shown, study_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,28 +27,31 @@ class Extend(Running):
 
         A short name is that of the newest complete run, so that a killed extension goes on when it is typed again.
         """
-        from holdfast.claims import CLAIMS, settling
+        from holdfast.claims import claim_of, settling
         from holdfast.extending import extended
         from holdfast.recipes import load_recipe
+        from holdfast.stats import look_level, part_level
 
-        folder = find_run(self.name, runs_root(self.out), complete=True)
-        claim = folder.claim()
-        if claim is not None and claim["claim"] in CLAIMS:
-            one = CLAIMS[claim["claim"]]
-            study = extended(one.study(claim["size"]), folder, self.seeds, None, self.out)
-            self._say(folder, study.look)
-            return self.go(study, settle=settling(one, claim["size"], study))
+        def done(run: RunFolder) -> bool:
+            """Judged, and of a claim also by the claim's rule: what was killed between the two is not."""
+            ends = ["verdict.json", *(["claim.json"] if claim_of(study_of(run)) else [])]
+            return all((run.path / end).exists() for end in ends)
+
+        folder = find_run(self.name, runs_root(self.out), rather=done)
+        claim = claim_of(study_of(folder))
+        if claim is not None:
+            one, size = claim
+            study = extended(one.study(size), folder, self.seeds, None, self.out)
+            self._say(folder, study.look, part_level(study.look, len(one.parts)))
+            return self.go(study, settle=settling(one, size, study))
         study, recipe = load_recipe(self.recipe or _recipe(folder))
         study = extended(study, folder, self.seeds, recipe, self.out)
-        self._say(folder, study.look)
+        self._say(folder, study.look, look_level(study.look))
         return self.go(study, recipe)
 
-    def _say(self, folder: RunFolder, look: int) -> None:
-        from holdfast.stats import look_level
-
-        level = look_level(look)
+    def _say(self, folder: RunFolder, look: int, level: float) -> None:
         print(
-            f"Taking over {shown(folder.path)}. This is look {look}: intervals are at a level of {level:.4g} now.",
+            f"Taking over {shown(folder.path)}. This is look {look}: intervals are at a level of {level:.5g} now.",
             file=sys.stderr,
         )
 
@@ -59,7 +62,7 @@ def _recipe(folder: RunFolder) -> str:
     Raises:
         HoldfastError: it is not known, or not there any more.
     """
-    words = [str(word) for word in folder.environment()["command"]]
+    words = [str(word) for word in folder.environment()["command"][1:]]  # the first is the program itself
     found = next((word for word in words if word.partition("::")[0].endswith(".py")), None)
     if found is None or not Path(found.partition("::")[0]).exists():
         raise HoldfastError(

@@ -8,6 +8,7 @@ state/<batch>       where training stands in mid-run; gone when it is done
 times.jsonl         how long each batch took
 verdict.json        what came out                                         byte-identical between runs
 claim.json          of a claim, what its rule makes of that               byte-identical between runs
+extended.json       the run that took this one's cells over and has more seeds
 report.html, figures/
 """
 
@@ -35,6 +36,8 @@ ARM = (
 """What `verdict.json` holds of every arm."""
 CLAIM = ("claim", "size", "sentence", "verdict", "parts", "controls", "anchors", "invalid", "seeds", "look", "level")
 """What `claim.json` holds."""
+PART = ("name", "what", "effect", "interval", "d", "says", "necessary", "units", "verdict", "reason")
+"""What it holds of each part."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class RunFolder:
             return None
         claim = self._read("claim.json")
         self._expect("claim.json", claim, CLAIM)
+        for part in claim["parts"]:
+            self._expect("claim.json", part, PART)
         return claim
 
     def write_claim(self, claim: Mapping[str, Any]) -> None:
@@ -119,9 +124,23 @@ class RunFolder:
         self._write("claim.json", claim)
 
     def judged(self, rules: str) -> bool:
-        """Whether there is a verdict, by these rules, and what it rests on."""
+        """Whether there is a verdict, by these rules, and every cell that it rests on."""
         verdict = self.verdict() if (self.path / "study.json").exists() else None
-        return verdict is not None and verdict.get("rules") == rules
+        if verdict is None or verdict.get("rules") != rules:
+            return False
+        sides = [side for arm in verdict["arms"] for side in arm["cells"].values()]
+        return all(self.complete(key) for side in sides for key in side.values())
+
+    def extension(self) -> str | None:
+        """Name of the run that this one was extended into, if it is still there."""
+        if not (self.path / "extended.json").exists():
+            return None
+        into = str(self._read("extended.json").get("into"))
+        return into if (self.path.parent / into).is_dir() else None
+
+    def note_extension(self, into: str) -> None:
+        """Note that seeds were added to this run, and where."""
+        self._write("extended.json", {"into": into})
 
     def write_verdict(self, verdict: Mapping[str, Any]) -> None:
         """Write what came out (atomically)."""

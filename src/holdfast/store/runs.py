@@ -1,14 +1,14 @@
 """Where runs lie, and finding one by name."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from holdfast.errors import UsageError, nearest
 from holdfast.store.folder import RunFolder
 
-LONGEST_NAME = 1000
-"""Characters of a name or a path; the system has limits of its own."""
+LONGEST_NAME, LONGEST_PATH = 255, 4000
+"""Characters of a name, and of a path; systems have limits of about this."""
 
 
 def runs_root(out: Path | None = None) -> Path:
@@ -36,18 +36,18 @@ def all_runs(root: Path) -> Iterator[RunFolder]:
         yield from map(RunFolder, sorted(folders, key=lambda p: (p / "study.json").stat().st_mtime, reverse=True))
 
 
-def find_run(name: str, root: Path, *, complete: bool = False) -> RunFolder:
+def find_run(name: str, root: Path, *, rather: Callable[[RunFolder], bool] | None = None) -> RunFolder:
     """The run called `name`: a path, a folder's name, or the start of one (`demo`: the newest that starts so).
 
     Args:
         name: as it was typed.
         root: folder of runs.
-        complete: of several that start so, the newest that is complete, if one is.
+        rather: of several that start so, the newest of which this is true, if there is one.
 
     Raises:
         UsageError: no such run; the nearest name is given.
     """
-    if not name or len(name) > LONGEST_NAME:
+    if not name or len(name) > LONGEST_PATH or any(len(part) > LONGEST_NAME for part in Path(name).parts):
         raise UsageError("Name a run: `holdfast ls` lists them.")
     if (Path(name) / "study.json").exists():
         return RunFolder(Path(name).absolute())
@@ -55,17 +55,16 @@ def find_run(name: str, root: Path, *, complete: bool = False) -> RunFolder:
     for run in runs:
         if name == run.name:
             return run
-    starting = [run for run in runs if name == _study(run)] or [run for run in runs if run.name.startswith(name)]
+    starting = [run for run in runs if name == study_of(run)] or [run for run in runs if run.name.startswith(name)]
     if starting:
-        whole = [run for run in starting if complete and (run.path / "verdict.json").exists()]
-        return (whole or starting)[0]
+        return next((run for run in starting if rather and rather(run)), starting[0])
     if Path(name).exists():
         raise UsageError(f"{name} is no run folder: it has no study.json.")
     if not runs:
         raise UsageError(f"No run {name!r}: there are no runs in {root}. Start with: holdfast demo")
-    raise nearest(name, [known for run in runs for known in (run.name, _study(run))], what="run")
+    raise nearest(name, [known for run in runs for known in (run.name, study_of(run))], what="run")
 
 
-def _study(run: RunFolder) -> str:
+def study_of(run: RunFolder) -> str:
     """The name of the study, without the hash."""
     return run.name.rsplit("-", 1)[0]
