@@ -4,8 +4,9 @@
     holdfast run examples/survey.py::bits      # bits and a blended trigger in a CNN on Fashion-MNIST
     holdfast run examples/survey.py::text      # a string that triggers, and a secret, in a GPT on Python's source code
 
-One setting each, not a grid: what is compared are kinds of training, not how hard somebody tried. `docs/survey.md` says
-what came out.
+One setting each, not a grid: what is compared are kinds of training, not how hard somebody tried. `bits` and `text`
+have 8 seeds, so that all three take half an hour on 2 cores: enough to say "in 8 of 8", too few for SURVIVES.
+`docs/survey.md` says what came out.
 """
 
 from holdfast import (
@@ -96,7 +97,7 @@ def bits() -> Study:
             implant=implant,
             training=Fit(Adam(lr=1e-3), steps=300),
             pressure=Fit(TUNE, *terms, steps=100),
-            seeds=20,
+            seeds=8,
             checkpoints=1,
         )
         for implant in (Uchida(), BadNets(trigger=Blend()))
@@ -122,7 +123,7 @@ def text() -> Study:
             implant=implant,
             training=Fit(Adam(lr=3e-3), steps=500, batch=16),
             pressure=Fit(Adam(lr=1e-3), *terms, steps=150, batch=16),
-            seeds=20,
+            seeds=8,
             checkpoints=4,
             probes=(TriggerRate(), Pull()),
         )
