@@ -42,6 +42,8 @@ class FashionMNIST:
 
     def __post_init__(self) -> None:
         whole("validation", self.validation)
+        if self.folder is not None and not isinstance(self.folder, str | Path):
+            raise UsageError(f"folder is a path; got {self.folder!r}.")
         if not LEAST <= self.validation < EXAMPLES:
             raise UsageError(
                 f"validation must be {LEAST} to {EXAMPLES - 1} of the {EXAMPLES} images, since choices such as the "
