@@ -11,8 +11,6 @@ from holdfast.circuits.formats.wires import Place, Wires, ports
 from holdfast.circuits.netlist import Netlist
 from holdfast.errors import HoldfastError
 
-LARGEST = 10**8
-
 
 def read_aiger(data: bytes, file: str = "circuit") -> Netlist:
     """A circuit in either form; ports are named by the symbol table, else i0, i1, ..., o0, ...
@@ -25,7 +23,7 @@ def read_aiger(data: bytes, file: str = "circuit") -> Netlist:
     words = head.decode("latin-1").split()
     if not words or words[0] not in ("aag", "aig"):
         raise place.wrong("Expected a header `aag M I L O A` or `aig M I L O A`.")
-    counts = _numbers(place, words[1:])
+    counts = place.numbers(words[1:])
     if len(counts) < 5 or len(counts) > 9:
         raise place.wrong(f"Expected five numbers after {words[0]}, M I L O A; got {len(counts)}.")
     most, inputs, latches, outputs, ands = counts[:5]
@@ -49,7 +47,7 @@ def _ascii(file: str, rest: bytes, most: int, inputs: int, outputs: int, ands: i
 
     def row(at: int, count: int) -> tuple[Place, list[int]]:
         place = Place(file, at + 2)
-        found = _numbers(place, lines[at].split())
+        found = place.numbers(lines[at].split())
         if len(found) != count:
             raise place.wrong(f"Expected {count} literals; got {lines[at][:60]!r}.")
         if max(found) > 2 * most + 1:
@@ -88,7 +86,7 @@ def _binary(file: str, rest: bytes, most: int, inputs: int, outputs: int, ands: 
     for at in range(outputs):
         line, found, rest = rest.partition(b"\n")
         place = Place(file, at + 2)
-        numbers = _numbers(place, line.decode("latin-1").split())
+        numbers = place.numbers(line.decode("latin-1").split())
         if not found or len(numbers) != 1 or numbers[0] > 2 * most + 1:
             raise place.wrong(f"Expected an output's literal, up to {2 * most + 1}; got {line[:40]!r}.")
         asked.append((place, numbers[0]))
@@ -143,10 +141,3 @@ def _named(
     circuit.build_all()
     found = [circuit.literal(str(literal >> 1), place) ^ literal & 1 for place, literal in asked]
     return circuit.builder.netlist(file, [(port, [found[i] for i in at]) for port, at in ports(names["o"])])
-
-
-def _numbers(place: Place, words: Sequence[str]) -> list[int]:
-    for word in words:
-        if not (word.isascii() and word.isdecimal()) or len(word) > 9 or int(word) > LARGEST:
-            raise place.wrong(f"Expected whole numbers from 0 to {LARGEST}; got {word[:40]!r}.")
-    return [int(word) for word in words]

@@ -11,8 +11,6 @@ from holdfast.circuits.formats.wires import Place, Wires
 from holdfast.circuits.netlist import ADD, AND, INPUT, Adder, Netlist
 from holdfast.errors import HoldfastError
 
-LARGEST = 10**8
-"""Wires and gates, at most: a header that says more is taken for damaged."""
 INPUTS_OF = {"AND": 2, "XOR": 2, "INV": 1, "EQW": 1, "EQ": 1}
 
 
@@ -28,7 +26,7 @@ def read_bristol(text: str, file: str = "circuit") -> Netlist:
             "The file ends in its header. Expected: gates and wires; inputs and their widths; outputs and theirs."
         )
     (at, head), *widths = lines[:3]
-    numbers = _numbers(Place(file, at), head)
+    numbers = Place(file, at).numbers(head)
     if len(numbers) != 2:
         raise Place(file, at).wrong(f"Expected two numbers, gates and wires; got {' '.join(head)}.")
     gates, wires = numbers
@@ -58,7 +56,7 @@ def read_bristol(text: str, file: str = "circuit") -> Netlist:
 
 
 def _ports(place: Place, row: Sequence[str]) -> list[int]:
-    count, *widths = _numbers(place, row)
+    count, *widths = place.numbers(row)
     if count != len(widths) or not all(widths):
         raise place.wrong(f"Expected a count and as many widths of 1 or more; got {' '.join(row[:20])}.")
     return widths
@@ -68,7 +66,7 @@ def _gate(circuit: Wires, place: Place, row: Sequence[str], wires: int) -> None:
     *numbers, kind = row
     if kind not in INPUTS_OF:
         raise place.wrong(f"Unknown gate {kind!r}: expected one of {', '.join(INPUTS_OF)}.")
-    found = _numbers(place, numbers)
+    found = place.numbers(numbers)
     if len(found) != 3 + INPUTS_OF[kind] or found[:2] != [INPUTS_OF[kind], 1]:
         raise place.wrong(
             f"{kind} is written `{INPUTS_OF[kind]} 1 {'IN ' * INPUTS_OF[kind]}OUT {kind}`; got {' '.join(row)}."
@@ -103,13 +101,6 @@ def _eqw(_: Builder, literals: Sequence[int]) -> int:
 
 
 _MAKE = {"AND": _and, "XOR": _xor, "INV": _inv, "EQW": _eqw}
-
-
-def _numbers(place: Place, row: Sequence[str]) -> list[int]:
-    for word in row:
-        if not (word.isascii() and word.isdecimal()) or len(word) > 9 or int(word) > LARGEST:
-            raise place.wrong(f"Expected whole numbers from 0 to {LARGEST}; got {word[:40]!r}.")
-    return [int(word) for word in row]
 
 
 def write_bristol(netlist: Netlist) -> str:

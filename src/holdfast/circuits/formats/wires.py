@@ -9,7 +9,8 @@ from holdfast.errors import HoldfastError
 
 Make = Callable[[Builder, Sequence[int]], int]
 """Builds a gate on the literals of its inputs, and returns the literal of its output."""
-LARGEST_FILE = 2**30
+LARGEST = 10**8
+"""Of the numbers in a file, at most: one that says more is taken for damaged."""
 INDEXED = re.compile(r"(.+)\[(\d+)\]")
 
 
@@ -23,6 +24,17 @@ class Place:
     def wrong(self, what: str) -> HoldfastError:
         """An error at this place."""
         return HoldfastError(f"{self.file}, line {self.line}: {what}")
+
+    def numbers(self, words: Sequence[str]) -> list[int]:
+        """Whole numbers that stand here.
+
+        Raises:
+            HoldfastError: something else, or a number that no sound file has.
+        """
+        for word in words:
+            if not (word.isascii() and word.isdecimal()) or len(word) > 9 or int(word) > LARGEST:
+                raise self.wrong(f"Expected whole numbers from 0 to {LARGEST}; got {word[:40]!r}.")
+        return [int(word) for word in words]
 
 
 @dataclass(frozen=True)
