@@ -166,3 +166,11 @@ def test_ctrl_c_is_a_sentence(capfd, monkeypatch):
     status, _, err = typed(capfd, "ls")
     assert status == 1
     assert "the same command goes on from here" in err
+
+
+def test_a_reader_that_goes_away_is_no_failure(runs):
+    """`holdfast show small | head -1`."""
+    command = [sys.executable, "-m", "holdfast", "show", "small", "--out", str(runs)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as shown:
+        shown.stdout.close()
+        assert (shown.wait(), shown.stderr.read()) == (0, "")

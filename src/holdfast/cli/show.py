@@ -83,7 +83,11 @@ def print_run(folder: RunFolder, console: "Console | None" = None) -> None:
     if console is None:
         from rich.console import Console
 
-        console = Console(highlight=False)
+        class Piped(Console):
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError  # rich would end with status 1; the command says 0
+
+        console = Piped(highlight=False)
     claim = folder.claim()
     if claim is None:
         _print_verdict(folder, console)
