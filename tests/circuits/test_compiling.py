@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from circuits.random_netlists import by_hand, netlists
 from holdfast import HoldfastError, UsageError
@@ -185,6 +187,35 @@ def test_a_file_that_is_none_of_ours(tmp_path):
     for name in ("x.safetensors", "absent.safetensors"):
         with pytest.raises(HoldfastError, match="is not a compiled circuit"):
             Network.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("indices", lambda v: v + 1000),
+        ("indices", lambda v: -v - 1),
+        ("starts", lambda v: v.flip(0)),
+        ("starts", lambda v: v[:-1].clone()),
+        ("weight", lambda v: v[:-1].clone()),
+        ("relu", lambda v: v[:-1].clone()),
+        ("outputs", None),
+    ],
+)
+def test_a_file_with_other_numbers_in_it(tmp_path, name, change):
+    def f(a: 4, b: 4):
+        return a + b
+
+    compile(f).save(tmp_path / "net.safetensors")
+    with safe_open(tmp_path / "net.safetensors", framework="pt") as file:
+        said = file.metadata()
+        held = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if change is None:
+        said["ports"] = said["ports"].replace('"bits": [', '"bits": [999, ')
+    else:
+        held[name] = change(held[name])
+    save_file(held, tmp_path / "net.safetensors", metadata=said)
+    with pytest.raises(HoldfastError, match="is not a compiled circuit"):
+        Network.load(tmp_path / "net.safetensors")
 
 
 def test_what_cannot_be_exact_is_refused():

@@ -41,6 +41,27 @@ class Layers:
     most: NDArray[np.float64] = field(repr=False)
     """Largest value of each row on Boolean inputs."""
 
+    def check(self) -> None:
+        """Whether this is a matrix of rows that read earlier ones, as a file might not be.
+
+        Raises:
+            ValueError: what is wrong.
+        """
+        rows, counts = self.rows, np.diff(self.starts)
+        lengths = {len(self.level), len(self.relu), len(self.starts) - 1, rows}
+        if len(lengths) > 1 or self.starts[0] != 0 or (counts < 0).any() or self.starts[-1] != len(self.indices):
+            raise ValueError("rows and their stretches do not fit together")
+        if len(self.indices) != len(self.weights):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.indices)} connections")
+        stage = np.zeros(rows, np.int64)
+        for first, last in self.stages:
+            stage[first:last] = first
+        if (self.indices < 0).any() or (self.indices >= self.inputs + np.repeat(stage, counts)).any():
+            raise ValueError("a row reads one that is computed later")
+        bits = [bit for port in (*self.input_ports, *self.output_ports) for bit in port.bits]
+        if not all(isinstance(bit, int) and 0 <= bit < self.inputs + rows for bit in bits):
+            raise ValueError("a port names a row that is not there")
+
     @property
     def rows(self) -> int:
         return len(self.bias)

@@ -103,6 +103,7 @@ class Network(nn.Module):
                 bias=held["bias"].double().numpy(),
                 most=np.ones(len(held["bias"])),
             )  # fmt: skip
+            layers.check()
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise HoldfastError(f"{path} is not a compiled circuit that `holdfast compile` wrote ({error}).") from None
         return cls(layers, held["weight"].dtype)
