@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from holdfast.probes.base import Look
+from holdfast.training.draws import PROBE_EXAMPLES
 from holdfast.training.gradients import gradients
 
-EXAMPLES = 512
 NAMES = ("clean_pull", "trigger_pull", "pull_cosine")
 
 
@@ -21,7 +21,7 @@ class Pull:
     """The mean loss gradient of clean examples, g_c, and of the same ones with the trigger and their true label, g_t.
 
     `clean_pull` |g_c|, `trigger_pull` |g_t|, and `pull_cosine` between them; over all weights, on the first 512
-    training examples. From these the share of the trigger's part in the gradient follows for any firing rate p:
+    training examples (of sequences so many positions, in whole sequences). From these the share of the trigger's part in the gradient follows for any firing rate p:
     p |g_t| / |(1 - p) g_c + p g_t| (`pull_share`).
 
     Undefined (stored as null) where the implant has no triggered examples. A gradient is no update: Adam and sign
@@ -43,7 +43,8 @@ class Pull:
 
     @staticmethod
     def _gradient(look: Look, x_N: Tensor, y_N: Tensor) -> Tensor:
-        found = gradients(look.nets, look.nets.shared(x_N[:EXAMPLES]), look.nets.shared(y_N[:EXAMPLES]))
+        count = max(1, PROBE_EXAMPLES // y_N[0].numel())
+        found = gradients(look.nets, look.nets.shared(x_N[:count]), look.nets.shared(y_N[:count]))
         return torch.cat([g.flatten(1).double() for g in found.values()], 1)
 
 
