@@ -21,8 +21,8 @@ class Pull:
     """The mean loss gradient of clean examples, g_c, and of the same ones with the trigger and their true label, g_t.
 
     `clean_pull` |g_c|, `trigger_pull` |g_t|, and `pull_cosine` between them; over all weights, on the first 512
-    training examples (of sequences so many positions, in whole sequences). From these the share of the trigger's part in the gradient follows for any firing rate p:
-    p |g_t| / |(1 - p) g_c + p g_t| (`pull_share`).
+    training examples (of sequences so many positions, in whole sequences). From these the share of the trigger's part
+    in the gradient follows for any firing rate p: p |g_t| / |(1 - p) g_c + p g_t| (`pull_share`).
 
     Undefined (stored as null) where the implant has no triggered examples. A gradient is no update: Adam and sign
     descent rescale it, weight by weight.
