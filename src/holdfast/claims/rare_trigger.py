@@ -34,7 +34,7 @@ class _Plan:
     rates: tuple[float, ...]
     seeds: int
     under_sgd: int
-    """Seeds of the arms under SGD, on which the necessary parts rest."""
+    """Seeds of the arms on which the necessary parts rest: SGD, corrected at a rate."""
     steps: int
     batches: tuple[int, ...]
 
@@ -135,7 +135,7 @@ class RareTrigger:
             implant=BadNets(),
             training=Fit(Adam(lr=3e-3), steps=600),
             pressure=Fit(*terms, steps=plan.steps, batch=batch),
-            seeds=plan.under_sgd if optimiser == OPTIMISERS["SGD"] else plan.seeds,
+            seeds=plan.under_sgd if name.startswith("SGD at ") else plan.seeds,
             checkpoints=40,
             spacing="geometric",
             probes=(Pull(),) if name == f"SGD at {OFTEN:g}" else (),
