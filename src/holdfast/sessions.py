@@ -54,6 +54,11 @@ def folder_of(study: Study, out: Path | None = None, recipe: Path | None = None)
     return RunFolder(runs_root(out) / f"{study.name}-{record['hash'][:8]}"), record
 
 
+def is_complete(study: Study, folder: RunFolder) -> bool:
+    """Whether a run has a verdict by the present rules, and all that it rests on is there."""
+    return folder.judged(rules_digest()) and all(folder.complete(folder.key(cell)) for cell in study.plantings())
+
+
 def default_workers(study: Study) -> int:
     """One a core; one in all for an audit, since trainings of a user's may write to the same files."""
     return 1 if study.graded else cores()
@@ -92,7 +97,7 @@ def run_study(
     try:
         with folder.writing():
             folder.begin(record, environment(recipe))
-            if not folder.judged(rules_digest()):
+            if not is_complete(study, folder):
                 with folder.timed():
                     run(study, folder, default_engine(study, workers), watch or Silent())
     except (OSError, SafetensorError) as error:

@@ -45,15 +45,14 @@ class Running:
         from holdfast.cli.progress import progress
         from holdfast.estimate import estimate
         from holdfast.report import write_report
-        from holdfast.sessions import default_workers, folder_of, run_study
-        from holdfast.store.code import rules_digest
+        from holdfast.sessions import default_workers, folder_of, is_complete, run_study
 
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers must be 1 or more; got {self.workers}.")
         quiet = aside if self.json else nullcontext  # a user's functions may print
         with quiet():
             folder, _ = folder_of(study, self.out, recipe)
-        complete = folder.judged(rules_digest())
+        complete = is_complete(study, folder)
         if complete:
             _tell(f"{shown(folder.path)} is complete: nothing to do.")
         else:
