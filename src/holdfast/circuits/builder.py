@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from holdfast.circuits.netlist import ADD, AND, FALSE, INPUT, TRUE, XOR, Adder, Netlist, Port
+from holdfast.circuits.netlist import ADD, AND, FALSE, INPUT, TRUE, XOR, Adder, Netlist, Port, operands
 
 
 class Builder:
@@ -126,8 +126,7 @@ def trimmed(netlist: Netlist) -> Netlist:
         needed[bit >> 1] = True
     for node in range(len(kind) - 1, -1, -1):
         if needed[node] and kind[node] == ADD:
-            adder = netlist.adders[left[node]]
-            for bit in (*adder.a, *adder.b, adder.carry):
+            for bit in operands(netlist.adders[left[node]]):
                 needed[bit >> 1] = True
         elif needed[node] and kind[node] != INPUT:
             needed[left[node] >> 1] = needed[right[node] >> 1] = True

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.circuits.netlist import Netlist, Port
+from holdfast.circuits.netlist import Port
 
 MANTISSA = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
 """Bits of the integers that a dtype holds exactly."""
@@ -140,13 +140,3 @@ def _finest(values: NDArray[np.float64]) -> float:
     while np.any(values % step):
         step /= 2
     return step
-
-
-def named(netlist: Netlist, inputs: Mapping[int, int], outputs: list[int]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """The netlist's ports with row numbers in place of literals."""
-    ins = tuple(Port(port.name, tuple(inputs[bit >> 1] for bit in port.bits)) for port in netlist.inputs)
-    outs, at = [], 0
-    for port in netlist.outputs:
-        outs.append(Port(port.name, tuple(outputs[at : at + len(port.bits)])))
-        at += len(port.bits)
-    return ins, tuple(outs)

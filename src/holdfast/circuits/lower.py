@@ -7,8 +7,8 @@ import numpy as np
 
 from holdfast.circuits.cover import Cover
 from holdfast.circuits.decompose import Units
-from holdfast.circuits.layers import Layers, named
-from holdfast.circuits.netlist import ADD, Adder, operands
+from holdfast.circuits.layers import Layers
+from holdfast.circuits.netlist import ADD, Adder, Port, divided, operands
 
 LONGEST = 16
 """Terms of a sum up to which it may be written out where it is read."""
@@ -53,13 +53,17 @@ class Lowering:
         self._forms = {node: Form({row: 1.0}, 0.0) for node, row in self.inputs.items()}
         self._forms[0] = Form({}, 0.0)
         self._uses = self._count_uses()
+        self._bits: dict[int, dict[int, int]] = {}
+        for node, (kind, adder, bit) in enumerate(self.netlist.rows()):
+            if kind == ADD:
+                self._bits.setdefault(adder, {})[bit] = node
 
     def run(self) -> Layers:
         """All rows."""
         rows = list(self.netlist.rows())
         needed = set(self.cover.adders)
         built: set[int] = set()
-        for node in sorted({*self.cover.tables, *(n for n, (k, a, _) in enumerate(rows) if k == ADD and a in needed)}):
+        for node in sorted({*self.cover.tables, *(node for adder in needed for node in self._bits[adder].values())}):
             kind, left, _ = rows[node]
             if kind != ADD:
                 leaves, table = self.cover.tables[node]
@@ -145,11 +149,8 @@ class Lowering:
         low = [(1.0, carry)]
         for i in range(width):
             x, y = self.form(adder.a[at + i]), self.form(adder.b[at + i])
-            after = None
             if width == 1:
-                operands_ = [x, y, carry]
-                bit = self._table(self.decompose(SUM3, 3), operands_)
-                after = self._table(self.decompose(CARRY3, 3), operands_)
+                bit, after = (self._table(self.decompose(table, 3), [x, y, carry]) for table in (SUM3, CARRY3))
             else:
                 low += [(2.0**i, x), (2.0**i, y)]
                 up, half = [(2 * weight, form) for weight, form in low], 2.0 ** (i + 2)
@@ -174,10 +175,6 @@ class Lowering:
                 uses[bit >> 1] = uses.get(bit >> 1, 0) + 2 * min(self.adder_bits, adder.width)
         for bit in self.netlist.output_bits:
             uses[bit >> 1] = uses.get(bit >> 1, 0) + 1
-        self._bits: dict[int, dict[int, int]] = {}
-        for node, (kind, left, right) in enumerate(self.netlist.rows()):
-            if kind == ADD:
-                self._bits.setdefault(left, {})[right] = node
         return uses
 
     def _sorted(self, outputs: list[int]) -> Layers:
@@ -196,11 +193,11 @@ class Lowering:
         place[first + order] = first + np.arange(len(order))
         sums = [self.sums[row] for row in order.tolist()]
         counts = np.array([len(z.terms) for z in sums], np.int64)
-        ports = named(self.netlist, self.inputs, [int(place[row]) for row in outputs])
+        outs = divided(self.netlist.outputs, (int(place[row]) for row in outputs))
         return Layers(
             name=self.netlist.name,
-            input_ports=ports[0],
-            output_ports=ports[1],
+            input_ports=tuple(Port(*port) for port in divided(self.netlist.inputs, range(first))),
+            output_ports=tuple(Port(*port) for port in outs),
             inputs=first,
             level=level[order],
             relu=relu[order],

@@ -4,9 +4,11 @@ A *literal* names a bit: 2 x node for a node's value, 2 x node + 1 for its inver
 constant false, so literal 0 is false and 1 is true.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ INPUT, AND, XOR, ADD = 0, 1, 2, 3
 """Kinds of node. Node 0, the constant, counts as an input that is in no port."""
 FALSE, TRUE = 0, 1
 Literals = tuple[int, ...]
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,34 @@ class Netlist:
                 level[node] = 1 + max(level[left >> 1], level[right >> 1])
         return level
 
+    def walk(
+        self, values: dict[int, V], gate: Callable[[int, int, int, int], V], summed: Callable[[int], Sequence[V]]
+    ) -> None:
+        """Give every node its value, whatever stands for a bit; `values` holds those of the inputs.
+
+        Args:
+            values: by node, filled in place.
+            gate: (node, kind, left, right) -> value of an AND or XOR.
+            summed: number of an adder -> values of its sum's bits, the carry out last; asked once an adder.
+        """
+        sums: dict[int, Sequence[V]] = {}
+        for node, (kind, left, right) in enumerate(self.rows()):
+            if kind == ADD:
+                if left not in sums:
+                    sums[left] = summed(left)
+                values[node] = sums[left][right]
+            elif kind != INPUT:
+                values[node] = gate(node, kind, left, right)
+
     def rows(self) -> "zip[tuple[int, int, int]]":
         """(kind, left, right) of each node, as plain numbers, which Python reads faster."""
         return zip(self.kind.tolist(), self.left.tolist(), self.right.tolist(), strict=True)
+
+
+def divided(ports: Iterable[Port], bits: Iterable[int]) -> list[tuple[str, Literals]]:
+    """Bits in the order of these ports, under the ports' names."""
+    left = iter(bits)
+    return [(port.name, tuple(islice(left, len(port.bits)))) for port in ports]
 
 
 def operands(adder: Adder) -> Sequence[int]:

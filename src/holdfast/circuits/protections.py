@@ -8,7 +8,7 @@ Copies are kept apart: what the compiler shares, it shares within one copy only.
 from collections.abc import Sequence
 
 from holdfast.circuits.builder import Builder
-from holdfast.circuits.netlist import ADD, AND, FALSE, INPUT, Adder, Netlist
+from holdfast.circuits.netlist import AND, FALSE, Netlist, divided
 from holdfast.errors import UsageError
 
 MASKS = "masks"
@@ -24,15 +24,14 @@ def embed(builder: Builder, netlist: Netlist, inputs: Sequence[int]) -> list[int
     def of(bit: int) -> int:
         return value[bit >> 1] ^ bit & 1
 
-    sums: dict[int, list[int]] = {}
-    for node, (kind, left, right) in enumerate(netlist.rows()):
-        if kind == ADD:
-            if left not in sums:
-                adder = netlist.adders[left]
-                sums[left] = builder.add([of(b) for b in adder.a], [of(b) for b in adder.b], of(adder.carry))
-            value[node] = sums[left][right]
-        elif kind != INPUT:
-            value[node] = (builder.both if kind == AND else builder.differ)(of(left), of(right))
+    def gate(_: int, kind: int, left: int, right: int) -> int:
+        return (builder.both if kind == AND else builder.differ)(of(left), of(right))
+
+    def summed(number: int) -> list[int]:
+        adder = netlist.adders[number]
+        return builder.add([of(b) for b in adder.a], [of(b) for b in adder.b], of(adder.carry))
+
+    netlist.walk(value, gate, summed)
     return [of(bit) for bit in netlist.output_bits]
 
 
@@ -57,7 +56,7 @@ def locked(netlist: Netlist, lock: Netlist, digest: Sequence[bool]) -> Netlist:
     hashed = embed(builder, lock, key)
     opens = builder.every(bit ^ (not wanted) for bit, wanted in zip(hashed, digest, strict=True))
     outputs = [builder.both(bit, opens) for bit in embed(builder, netlist, [bit for port in inputs for bit in port])]
-    return builder.netlist(f"locked {netlist.name}", _like(netlist, outputs))
+    return builder.netlist(f"locked {netlist.name}", divided(netlist.outputs, outputs))
 
 
 def masked(netlist: Netlist) -> Netlist:
@@ -89,7 +88,11 @@ def masked(netlist: Netlist) -> Netlist:
         cross = builder.differ(builder.differ(mask, builder.both(a[0], b[1])), builder.both(a[1], b[0]))
         return builder.differ(builder.both(a[0], b[0]), mask), builder.differ(builder.both(a[1], b[1]), cross)
 
-    def summed(adder: Adder) -> list[tuple[int, int]]:
+    def gate(_: int, kind: int, left: int, right: int) -> tuple[int, int]:
+        return (both if kind == AND else differ)(of(left), of(right))
+
+    def summed(number: int) -> list[tuple[int, int]]:
+        adder = netlist.adders[number]
         carry, found = of(adder.carry), []
         for x, y in zip(map(of, adder.a), map(of, adder.b), strict=True):
             half = differ(x, y)
@@ -97,22 +100,6 @@ def masked(netlist: Netlist) -> Netlist:
             carry = differ(both(x, y), both(half, carry))
         return [*found, carry]
 
-    sums: dict[int, list[tuple[int, int]]] = {}
-    for node, (kind, left, right) in enumerate(netlist.rows()):
-        if kind == ADD:
-            if left not in sums:
-                sums[left] = summed(netlist.adders[left])
-            share[node] = sums[left][right]
-        elif kind != INPUT:
-            share[node] = (both if kind == AND else differ)(of(left), of(right))
+    netlist.walk(share, gate, summed)
     outputs = [builder.differ(*of(bit)) for bit in netlist.output_bits]
-    return builder.netlist(f"masked {netlist.name}", _like(netlist, outputs))
-
-
-def _like(netlist: Netlist, outputs: Sequence[int]) -> list[tuple[str, Sequence[int]]]:
-    """Literals under the names of the circuit's output ports."""
-    found, at = [], 0
-    for port in netlist.outputs:
-        found.append((port.name, outputs[at : at + len(port.bits)]))
-        at += len(port.bits)
-    return found
+    return builder.netlist(f"masked {netlist.name}", divided(netlist.outputs, outputs))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.circuits.layers import Layers
-from holdfast.circuits.netlist import Port
+from holdfast.circuits.netlist import Port, divided
 from holdfast.errors import UsageError
 
 
@@ -54,13 +54,10 @@ def redundant(layers: Layers, copies: int) -> Layers:
     sums += [(count, np.array([1.0, -1.0])) for count in counts]
     sizes = [len(of) for of, _ in sums]
     new = [2 * votes.size, 2 * len(outputs), len(outputs)]
-    ports, bits = [], iter(results.tolist())
-    for port in layers.output_ports:
-        ports.append(Port(port.name, tuple(next(bits) for _ in port.bits)))
     return replace(
         layers,
         name=f"{copies} x {layers.name}",
-        output_ports=tuple(ports),
+        output_ports=tuple(Port(*port) for port in divided(layers.output_ports, results.tolist())),
         level=np.concatenate([level, np.repeat(layers.depth + np.array([1, 2, 2]), new)]).astype(np.int32),
         relu=np.concatenate([relu, np.repeat([True, True, False], new)]),
         starts=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),

@@ -8,7 +8,7 @@ from functools import partial
 
 from holdfast.circuits.builder import Builder
 from holdfast.circuits.formats.wires import Place, Wires, bit_names, ports
-from holdfast.circuits.netlist import ADD, AND, FALSE, INPUT, TRUE, Adder, Netlist
+from holdfast.circuits.netlist import AND, FALSE, TRUE, Netlist
 from holdfast.errors import HoldfastError
 
 TABLE = 8
@@ -178,7 +178,13 @@ def write_blif(netlist: Netlist) -> str:
         taken.add(stem)
         return stem
 
-    def summed(number: int, adder: Adder) -> list[str]:
+    def gate(node: int, kind: int, left: int, right: int) -> str:
+        name = new(f"n{node}")
+        table(name, (left, right), *(("11",) if kind == AND else ("10", "01")))
+        return name
+
+    def summed(number: int) -> list[str]:
+        adder = netlist.adders[number]
         carry: int | str = adder.carry
         found = []
         for bit, (x, y) in enumerate(zip(adder.a, adder.b, strict=True)):
@@ -189,15 +195,7 @@ def write_blif(netlist: Netlist) -> str:
             carry = after
         return [*found, str(carry)]
 
-    sums: dict[int, list[str]] = {}
-    for node, (kind, left, right) in enumerate(netlist.rows()):
-        if kind == ADD:
-            if left not in sums:
-                sums[left] = summed(left, netlist.adders[left])
-            names[node] = sums[left][right]
-        elif kind != INPUT:
-            names[node] = new(f"n{node}")
-            table(names[node], (left, right), *(("11",) if kind == AND else ("10", "01")))
+    netlist.walk(names, gate, summed)
     for bit, name in zip(netlist.output_bits, sides[1], strict=True):
         table(name, (bit,), "1")
     return "\n".join([*text, ".end"]) + "\n"

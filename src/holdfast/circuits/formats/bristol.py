@@ -7,8 +7,8 @@ numbered first, output wires last.
 from collections.abc import Sequence
 
 from holdfast.circuits.builder import Builder
-from holdfast.circuits.formats.wires import Place, Wires
-from holdfast.circuits.netlist import ADD, AND, INPUT, Adder, Netlist
+from holdfast.circuits.formats.wires import Place, Wires, inverse, same
+from holdfast.circuits.netlist import AND, Netlist
 from holdfast.errors import HoldfastError
 
 INPUTS_OF = {"AND": 2, "XOR": 2, "INV": 1, "EQW": 1, "EQ": 1}
@@ -92,15 +92,7 @@ def _xor(builder: Builder, literals: Sequence[int]) -> int:
     return builder.differ(*literals)
 
 
-def _inv(_: Builder, literals: Sequence[int]) -> int:
-    return literals[0] ^ 1
-
-
-def _eqw(_: Builder, literals: Sequence[int]) -> int:
-    return literals[0]
-
-
-_MAKE = {"AND": _and, "XOR": _xor, "INV": _inv, "EQW": _eqw}
+_MAKE = {"AND": _and, "XOR": _xor, "INV": inverse, "EQW": same}
 
 
 def write_bristol(netlist: Netlist) -> str:
@@ -124,7 +116,11 @@ def write_bristol(netlist: Netlist) -> str:
             inverted[literal] = new("INV", wire[literal >> 1])
         return inverted[literal] if literal in inverted else wire[literal >> 1]
 
-    def summed(adder: Adder) -> list[int]:
+    def gate(_: int, kind: int, left: int, right: int) -> int:
+        return new("AND" if kind == AND else "XOR", of(left), of(right))
+
+    def summed(number: int) -> list[int]:
+        adder = netlist.adders[number]
         carry, bits = of(adder.carry), []
         for x, y in zip(map(of, adder.a), map(of, adder.b), strict=True):
             half = new("XOR", x, y)
@@ -132,14 +128,7 @@ def write_bristol(netlist: Netlist) -> str:
             carry = new("XOR", x, new("AND", half, new("XOR", x, carry)))
         return [*bits, carry]
 
-    sums: dict[int, list[int]] = {}
-    for node, (kind, left, right) in enumerate(netlist.rows()):
-        if kind == ADD:
-            if left not in sums:
-                sums[left] = summed(netlist.adders[left])
-            wire[node] = sums[left][right]
-        elif kind != INPUT:
-            wire[node] = new("AND" if kind == AND else "XOR", of(left), of(right))
+    netlist.walk(wire, gate, summed)
     last = [of(bit) for bit in netlist.output_bits]
     for bit in last:  # outputs are the last wires, each its own
         new("EQW", bit)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.circuits.builder import Builder
-from holdfast.circuits.formats.wires import Place, Wires
+from holdfast.circuits.formats.wires import Place, Wires, inverse, same
 from holdfast.circuits.netlist import FALSE, TRUE, Netlist
 from holdfast.errors import HoldfastError
 
@@ -66,9 +66,8 @@ def read_verilog(path: Path, top: str | None = None) -> Netlist:
         chosen = f"-top {top}" if top else "-auto-top"
         _yosys([p.format(path=path, top=chosen, **files) for p in READ + PASSES], path)
         _refuse_second_drivers(files["rtlil"].read_text(), path)
-        _refuse_registers(
-            _top(files["early"])[1], path
-        )  # before anything is optimised: a latch of an unknown value is one
+        # As it is before anything is optimised: a latch may become a constant.
+        _refuse_registers(_top(files["early"])[1], path)
         return _netlist(*_top(files["late"]), path)
 
 
@@ -158,7 +157,7 @@ def _cell(circuit: Wires, cell: dict[str, Any], place: Place) -> None:
     elif kind == "$_MUX_":
         circuit.drive(pins["Y"][0], [pins["S"][0], pins["B"][0], pins["A"][0]], _mux, place)
     elif kind in ("$_NOT_", "$_BUF_"):
-        circuit.drive(pins["Y"][0], [pins["A"][0]], _not if kind == "$_NOT_" else _same, place)
+        circuit.drive(pins["Y"][0], [pins["A"][0]], inverse if kind == "$_NOT_" else same, place)
     elif kind not in ("$scopeinfo", "$print", "$check"):
         raise place.wrong(f"Unknown cell {kind}: it has no meaning as gates.")
 
@@ -176,14 +175,6 @@ def _gate(kind: str, builder: Builder, literals: Sequence[int]) -> int:
 
 def _mux(builder: Builder, literals: Sequence[int]) -> int:
     return builder.choose(*literals)
-
-
-def _not(_: Builder, literals: Sequence[int]) -> int:
-    return literals[0] ^ 1
-
-
-def _same(_: Builder, literals: Sequence[int]) -> int:
-    return literals[0]
 
 
 def _alu(

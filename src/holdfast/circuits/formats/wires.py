@@ -14,6 +14,16 @@ LARGEST = 10**8
 INDEXED = re.compile(r"(.+)\[(\d+)\]")
 
 
+def inverse(_: Builder, literals: Sequence[int]) -> int:
+    """An inverter."""
+    return literals[0] ^ 1
+
+
+def same(_: Builder, literals: Sequence[int]) -> int:
+    """A buffer."""
+    return literals[0]
+
+
 @dataclass(frozen=True)
 class Place:
     """Where in a file something stands."""
@@ -116,23 +126,20 @@ def ports(names: Iterable[str]) -> list[tuple[str, list[int]]]:
         (port, positions of its bits in `names`, least significant first), in order of first appearance.
     """
     names = list(names)
-    words: dict[str, dict[int, int]] = {}
+    words: dict[str, list[tuple[int, int]]] = {}
     for position, name in enumerate(names):
-        found = INDEXED.fullmatch(name)
-        if found:
-            words.setdefault(found[1], {})[int(found[2])] = position
-    counts = {word: sum(1 for name in names if (m := INDEXED.fullmatch(name)) and m[1] == word) for word in words}
-    whole = {w for w, at in words.items() if set(at) == set(range(len(at))) and counts[w] == len(at) and w not in names}
-    result, seen = [], set()
+        if found := INDEXED.fullmatch(name):
+            words.setdefault(found[1], []).append((int(found[2]), position))
+    taken = set(names)
+    whole = {w for w, at in words.items() if sorted(bit for bit, _ in at) == list(range(len(at))) and w not in taken}
+    result: dict[object, tuple[str, list[int]]] = {}
     for position, name in enumerate(names):
         found = INDEXED.fullmatch(name)
         if found and found[1] in whole:
-            if found[1] not in seen:
-                seen.add(found[1])
-                result.append((found[1], [words[found[1]][i] for i in range(len(words[found[1]]))]))
+            result.setdefault(found[1], (found[1], [at for _, at in sorted(words[found[1]])]))
         else:
-            result.append((name, [position]))
-    return result
+            result[position] = name, [position]
+    return list(result.values())
 
 
 def bit_names(port: str, width: int) -> list[str]:
