@@ -2,17 +2,17 @@
 
 import dataclasses
 import difflib
-import importlib.util
 import inspect
 import re
-import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from holdfast.errors import HoldfastError, UsageError, nearest
 from holdfast.experiment import Experiment, Study
+from holdfast.own_file import load
 
 F = TypeVar("F", bound=Callable[[], Any])
 
@@ -41,7 +41,7 @@ def load_recipe(where: str, *, separate: bool = False) -> tuple[Study, Path]:
     if not path.is_file():
         near = [str(p) for p in (path.parent if path.parent.is_dir() else Path()).glob("*.py")]
         raise nearest(file, near, what="recipe file")
-    module = _module(path)
+    module = _call(partial(load, path), path)
     found = {k: v for k, v in vars(module).items() if getattr(v, "__holdfast_recipe__", False)}
     if not found:
         raise UsageError(f"{path} has no recipe. Put @holdfast.recipe above a function that returns a Study.")
@@ -74,25 +74,6 @@ def as_study(value: Any, name: str) -> Study:
     raise UsageError(
         f"Recipe {name} returned {type(value).__name__}; expected a Study, an Experiment, a list of them, or an Audit."
     )
-
-
-def _module(path: Path) -> Any:
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    name = f"holdfast_recipe_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except HoldfastError:
-        raise
-    except BaseException as error:
-        raise _in_file(error, path) from None
-    return module
 
 
 def _call(function: Callable[[], Any], path: Path) -> Any:

@@ -1,7 +1,5 @@
 """Where a circuit comes from: a file in one of four formats, a Python function in a file, or a built-in name."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from holdfast.circuits.hashes import BUILT_IN
 from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.trace import trace
 from holdfast.errors import HoldfastError, UsageError, nearest
+from holdfast.own_file import load
 
 TEXT: dict[str, Callable[[str, str], Netlist]] = {".blif": read_blif, ".txt": read_bristol, ".bristol": read_bristol}
 VERILOG, AIGER = (".v", ".sv"), (".aag", ".aig")
@@ -60,16 +59,11 @@ def read(source: str, *, top: str | None = None) -> Netlist:
 
 def _function(path: Path, name: str) -> Callable[..., Any]:
     """A function out of a file, which is run."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
     try:
-        spec.loader.exec_module(module)
+        module = load(path)
     except Exception as error:
         raise HoldfastError(f"{path} could not be run: {type(error).__name__}: {error}.") from error
-    found = {n: f for n, f in vars(module).items() if callable(f) and getattr(f, "__module__", "") == path.stem}
+    found = {n: f for n, f in vars(module).items() if callable(f) and getattr(f, "__module__", "") == module.__name__}
     if not name:
         raise UsageError(f"{path} has the functions {', '.join(sorted(found)) or 'none'}. Choose one: {path}:NAME")
     if name not in found:

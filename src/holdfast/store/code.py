@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 ROOMS = ("hosts", "tasks", "circuits", "implants", "pressures", "training", "probes")
-FILES = ("run.py", "cells.py", "experiment.py", "parts.py", "settings.py", "engines/base.py")
+FILES = ("run.py", "cells.py", "experiment.py", "parts.py", "settings.py", "own_file.py", "engines/base.py")
 RULES = ("stats", "judging")
 PACKAGE = Path(__file__).parent.parent
 
