@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from holdfast.implants import BadNets as BadNets
     from holdfast.implants import Beside as Beside
     from holdfast.implants import Blend as Blend
+    from holdfast.implants import Circuit as Circuit
     from holdfast.implants import Given as Given
     from holdfast.implants import Handcrafted as Handcrafted
     from holdfast.implants import Head as Head
+    from holdfast.implants import Message as Message
     from holdfast.implants import OwnTrigger as OwnTrigger
     from holdfast.implants import Patch as Patch
     from holdfast.implants import Secret as Secret
@@ -78,9 +80,11 @@ _PUBLIC = {
         "Beside",
         "Blend",
         "Given",
+        "Circuit",
         "Handcrafted",
         "Head",
         "OwnTrigger",
+        "Message",
         "Patch",
         "Secret",
         "Stretch",

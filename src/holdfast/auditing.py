@@ -162,7 +162,7 @@ def _head(data: Data, host: Adopted, triggers: Sequence[Trigger], target: int) -
             return next((Head(trigger=each, target=target) for each in clear), None)
         for trigger in triggers:  # one that can't be written leaves the module as it was
             try:
-                Head(trigger=trigger, target=target).write_into(module, host, data, 1.0)
+                Head(trigger=trigger, target=target).write_into(module, host, data)
             except NotWritable:
                 continue
             return Head(trigger=trigger, target=target)

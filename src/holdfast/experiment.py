@@ -69,7 +69,9 @@ class Pressing:
 
     def batch_key(self) -> Hashable:
         """Nets that are pressed together."""
-        alone = self.planting.planted if getattr(self.planting.host, "alone", False) else None
+        # An implant with units of its own makes another network of it, which its control has not.
+        differs = getattr(self.planting.host, "alone", False) or hasattr(self.planting.implant, "build")
+        alone = self.planting.planted if differs else None
         return (
             "pressing",
             self.planting.batch_key(),

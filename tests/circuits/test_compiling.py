@@ -223,7 +223,7 @@ def test_what_cannot_be_exact_is_refused():
         return a + b
 
     assert build(trace(wide)).wrong_bits == 0
-    with pytest.raises(HoldfastError, match=r"would not be exact in bfloat16.*adder_bits below 16"):
+    with pytest.raises(HoldfastError, match=r"would not be exact in bfloat16.*fewer adder_bits"):
         build(trace(wide), dtype="bfloat16")
     with pytest.raises(HoldfastError, match="would not be exact in float32"):
         build(trace(wide), adder_bits=32)

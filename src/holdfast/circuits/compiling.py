@@ -62,6 +62,36 @@ class Compiled:
         }
 
 
+def layers_of(
+    netlist: Netlist,
+    *,
+    k: int = 3,
+    encoding: Encoding = "product",
+    adder_bits: int | None = None,
+    copies: int = 1,
+    wired: bool = False,
+    shallow: bool = False,
+) -> Layers:
+    """Netlist -> layers, with the options of `build`; `wired` as in `lower`, `shallow` as in `cover`.
+
+    Raises:
+        UsageError: no such encoding, numbers out of range, or no outputs.
+    """
+    if encoding not in ENCODINGS:
+        raise nearest(encoding, ENCODINGS, what="encoding")
+    if not 2 <= k <= LARGEST:
+        raise UsageError(f"Tables have k = 2 to {LARGEST} inputs; got {k}.")
+    adder_bits = ADDER_BITS[encoding] if adder_bits is None else adder_bits
+    if not 1 <= adder_bits <= 40:
+        raise UsageError(f"Sums are added 1 to 40 bits at a time; got adder_bits={adder_bits}.")
+    if not netlist.output_bits:
+        raise UsageError(f"{netlist.name} has no outputs.")
+    decompose = ENCODINGS[encoding]
+    covered = cover(netlist, k, lambda table, size: decompose(table, size).count, shallow=shallow)
+    layers = lower(covered, decompose, adder_bits, wired=wired)
+    return layers if copies == 1 else redundant(layers, copies)
+
+
 def build(
     netlist: Netlist,
     *,
@@ -90,28 +120,15 @@ def build(
         HoldfastError: the sums are too large for the dtype to be exact.
     """
     began = time.perf_counter()
-    if encoding not in ENCODINGS:
-        raise nearest(encoding, ENCODINGS, what="encoding")
     if dtype not in MANTISSA:
         raise nearest(dtype, MANTISSA, what="dtype")
-    if not 2 <= k <= LARGEST:
-        raise UsageError(f"Tables have k = 2 to {LARGEST} inputs; got {k}.")
-    adder_bits = ADDER_BITS[encoding] if adder_bits is None else adder_bits
-    if not 1 <= adder_bits <= 40:
-        raise UsageError(f"Sums are added 1 to 40 bits at a time; got adder_bits={adder_bits}.")
-    if not netlist.output_bits:
-        raise UsageError(f"{netlist.name} has no outputs.")
-    decompose = ENCODINGS[encoding]
-    layers = lower(cover(netlist, k, lambda table, size: decompose(table, size).count), decompose, adder_bits)
-    if copies != 1:
-        layers = redundant(layers, copies)
+    layers = layers_of(netlist, k=k, encoding=encoding, adder_bits=adder_bits, copies=copies)
     if not layers.exact_in(dtype):
         able = [name for name in MANTISSA if layers.exact_in(name)]
         mend = f"Use dtype={able[-1]}" if able else "Use fewer adder_bits"
         raise HoldfastError(
             f"{netlist.name} would not be exact in {dtype}: its sums reach {layers.bound:.3g} steps, and {dtype} "
-            f"counts "
-            f"to {2.0 ** MANTISSA[dtype]:.3g}. {mend}, or adder_bits below {adder_bits}."
+            f"counts to {2.0 ** MANTISSA[dtype]:.3g}. {mend}, or fewer adder_bits."
         )
     network = Network(layers, getattr(torch, dtype))
     seconds = time.perf_counter() - began

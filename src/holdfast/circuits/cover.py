@@ -29,10 +29,11 @@ class Cover:
     """Numbers of the adders that are needed."""
 
 
-def cover(netlist: Netlist, k: int, cost: Cost) -> Cover:
-    """The cover with tables of up to k inputs that takes few units. k = 2 takes the gates as they are."""
+def cover(netlist: Netlist, k: int, cost: Cost, *, shallow: bool = False) -> Cover:
+    """The cover with tables of up to k inputs that takes few units; of those with the fewest levels, where it is to be
+    `shallow`. k = 2 takes the gates as they are."""
     rows = list(netlist.rows())
-    cuts = _gates(rows) if k == 2 else _best(netlist, rows, k, cost)
+    cuts = _gates(rows) if k == 2 else _best(netlist, rows, k, cost, shallow)
     return _needed(netlist, rows, cuts)
 
 
@@ -44,9 +45,9 @@ def _gates(rows: list[tuple[int, int, int]]) -> dict[int, Cut]:
     return {node: cut for node, cut in found.items() if cut is not None}
 
 
-def _best(netlist: Netlist, rows: list[tuple[int, int, int]], k: int, cost: Cost) -> dict[int, Cut]:
+def _best(netlist: Netlist, rows: list[tuple[int, int, int]], k: int, cost: Cost, shallow: bool) -> dict[int, Cut]:
     """Of each gate the cut with the least area flow: units of the table and of what it stands on, shared out over the
-    gates that read a node."""
+    gates that read a node. `shallow`: of those of least depth."""
     readers = [0] * netlist.nodes
     for kind, left, right in rows:
         if kind not in (INPUT, ADD):
@@ -59,6 +60,8 @@ def _best(netlist: Netlist, rows: list[tuple[int, int, int]], k: int, cost: Cost
     kept[0] = [((), 0)]
     best: dict[int, Cut] = {}
     for node, (kind, left, right) in enumerate(rows):
+        if kind == ADD:
+            depth[node] = 1 + max(depth[bit >> 1] for bit in operands(netlist.adders[left]))
         if kind in (INPUT, ADD):
             continue
         found: dict[tuple[int, ...], tuple[float, int, int]] = {}
@@ -70,7 +73,8 @@ def _best(netlist: Netlist, rows: list[tuple[int, int, int]], k: int, cost: Cost
                 leaves, table = cut
                 units = cost(table, len(leaves)) + sum(flow[leaf] for leaf in leaves)
                 found[leaves] = (units, 1 + max((depth[leaf] for leaf in leaves), default=0), table)
-        ranked = sorted(found.items(), key=lambda item: (item[1][0], item[1][1], len(item[0])))
+        first, second = (1, 0) if shallow else (0, 1)
+        ranked = sorted(found.items(), key=lambda item: (item[1][first], item[1][second], len(item[0])))
         (leaves, (units, _level, table)), depth[node] = ranked[0], ranked[0][1][1]
         best[node] = leaves, table
         flow[node] = units / max(1, readers[node])

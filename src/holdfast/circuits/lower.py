@@ -41,15 +41,15 @@ def total(parts: Iterable[tuple[float, Form]], constant: float = 0.0) -> Form:
 class Lowering:
     """Rows as they are made; sorted by level at the end."""
 
-    def __init__(self, cover: Cover, decompose: Decompose, adder_bits: int) -> None:
-        self.cover, self.decompose, self.adder_bits = cover, decompose, adder_bits
+    def __init__(self, cover: Cover, decompose: Decompose, adder_bits: int, *, wired: bool) -> None:
+        self.cover, self.decompose, self.adder_bits, self.wired = cover, decompose, adder_bits, wired
         self.netlist = cover.netlist
         self.inputs = {bit >> 1: row for row, bit in enumerate(self.netlist.input_bits)}
         self.level = [0] * len(self.inputs)
         self.relu: list[bool] = []
         self.sums: list[Form] = []
         self.most: list[float] = []
-        self._known: dict[tuple[tuple[tuple[int, float], ...], float], int] = {}
+        self._known: dict[tuple[tuple[tuple[int, float], ...], float, int], int] = {}
         self._forms = {node: Form({row: 1.0}, 0.0) for node, row in self.inputs.items()}
         self._forms[0] = Form({}, 0.0)
         self._uses = self._count_uses()
@@ -84,23 +84,30 @@ class Lowering:
 
     def _table(self, units: Units, leaves: list[Form]) -> Form:
         parts = [(weight, leaf) for weight, leaf in zip(units.direct, leaves, strict=True) if weight]
+        level = self._level(leaves)
         for weights, bias, read in zip(units.weights, units.biases, units.reads, strict=True):
-            parts.append((read, self._unit([(w, leaf) for w, leaf in zip(weights, leaves, strict=True) if w], bias)))
+            read_by = [(w, leaf) for w, leaf in zip(weights, leaves, strict=True) if w]
+            parts.append((read, self._unit(read_by, bias, level)))
         return total(parts, units.constant)
 
-    def _unit(self, bits: list[tuple[float, Form]], bias: float) -> Form:
-        """relu of a weighted sum of bits as a row; equal ones are shared."""
+    def _level(self, leaves: Iterable[Form]) -> int:
+        """The level that units of a table must stand on: where every bit is to be a row, all on one, since what is
+        carried from a lower one would be no bit."""
+        return 1 + max((self.level[row] for leaf in leaves for row in leaf.terms), default=0) if self.wired else 0
+
+    def _unit(self, bits: list[tuple[float, Form]], bias: float, level: int) -> Form:
+        """relu of a weighted sum of bits as a row, on this level or above; equal ones are shared."""
         z = total(bits, bias)
         if not z.terms:
             return Form({}, max(z.constant, 0.0))
-        key = tuple(sorted(z.terms.items())), z.constant
+        key = tuple(sorted(z.terms.items())), z.constant, level
         if key not in self._known:
-            self._known[key] = self._new(z, relu=True)
+            self._known[key] = self._new(z, relu=True, level=level)
             self.most.append(max(0.0, bias + sum(weight for weight, _ in bits if weight > 0)))
         return Form({self._known[key]: 1.0}, 0.0)
 
-    def _new(self, z: Form, *, relu: bool) -> int:
-        self.level.append(max(self.level[row] for row in z.terms) + relu if z.terms else 0)
+    def _new(self, z: Form, *, relu: bool, level: int = 0) -> int:
+        self.level.append(max(level, max(self.level[row] for row in z.terms) + relu) if z.terms else 0)
         self.relu.append(relu)
         self.sums.append(z)
         return len(self.level) - 1
@@ -127,7 +134,7 @@ class Lowering:
     def _kept(self, form: Form, uses: int) -> Form:
         """The sum itself, or a wire that is it, whichever takes fewer weights."""
         size = len(form.terms)
-        if size < 2 or (size * uses <= size + uses and size <= LONGEST):
+        if not self.wired and (size < 2 or (size * uses <= size + uses and size <= LONGEST)):
             return form
         return Form({self._wire(form): 1.0}, 0.0)
 
@@ -147,14 +154,15 @@ class Lowering:
     def _block(self, adder: Adder, nodes: dict[int, int], at: int, width: int, carry: Form) -> Form:
         """Bits at, ..., at + width - 1. Carry i is a ramp on sum_j<=i 2^j (a_j + b_j) + carry, up at 2^(i+1)."""
         low = [(1.0, carry)]
-        for i in range(width):
-            x, y = self.form(adder.a[at + i]), self.form(adder.b[at + i])
+        words = [(self.form(adder.a[at + i]), self.form(adder.b[at + i])) for i in range(width)]
+        level = self._level([carry, *(bit for pair in words for bit in pair)])
+        for i, (x, y) in enumerate(words):
             if width == 1:
                 bit, after = (self._table(self.decompose(table, 3), [x, y, carry]) for table in (SUM3, CARRY3))
             else:
                 low += [(2.0**i, x), (2.0**i, y)]
                 up, half = [(2 * weight, form) for weight, form in low], 2.0 ** (i + 2)
-                after = total([(1.0, self._unit(up, 1.5 - half)), (-1.0, self._unit(up, 0.5 - half))])
+                after = total([(1.0, self._unit(up, 1.5 - half, level)), (-1.0, self._unit(up, 0.5 - half, level))])
                 bit = total([(1.0, x), (1.0, y), (1.0, carry), (-2.0, after)])
             if at + i in nodes:
                 self._forms[nodes[at + i]] = self._kept(bit, self._uses[nodes[at + i]])
@@ -209,12 +217,13 @@ class Lowering:
         )
 
 
-def lower(cover: Cover, decompose: Decompose, adder_bits: int) -> Layers:
+def lower(cover: Cover, decompose: Decompose, adder_bits: int, *, wired: bool = False) -> Layers:
     """The layers of a cover.
 
     Args:
         cover: what is to be computed.
         decompose: units of a table.
         adder_bits: bits of a sum that are added at once, in one layer, by weights up to 2^adder_bits. 1: full adders.
+        wired: whether every bit is a row of its own, so that units read bits and nothing else.
     """
-    return Lowering(cover, decompose, adder_bits).run()
+    return Lowering(cover, decompose, adder_bits, wired=wired).run()

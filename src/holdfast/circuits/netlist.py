@@ -44,9 +44,10 @@ class Adder:
         return len(self.a)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Netlist:
-    """A combinational circuit: nodes in topological order, with input and output ports.
+    """A combinational circuit: nodes in topological order, with input and output ports. Equal are those of equal
+    content, so it can be a key.
 
     `kind`, `left` and `right` have one entry a node. Of AND and XOR, left and right are literals of earlier nodes. Of
     ADD, left is the number of an adder and right the bit of its sum (its width: the carry out); an adder's operands
@@ -60,6 +61,17 @@ class Netlist:
     adders: tuple[Adder, ...] = field(repr=False)
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Netlist) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    @cached_property
+    def _content(self) -> tuple[object, ...]:
+        ports = self.name, self.adders, self.inputs, self.outputs
+        return (*ports, *(part.tobytes() for part in (self.kind, self.left, self.right)))
 
     @property
     def nodes(self) -> int:

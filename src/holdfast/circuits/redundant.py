@@ -15,10 +15,10 @@ def redundant(layers: Layers, copies: int) -> Layers:
     """`copies` networks side by side that share nothing but the inputs, and two more layers that take the majority.
 
     First each copy's bit goes through a ramp, relu(2 z + .5) - relu(2 z - .5) with z = bit - 1/2, so that a copy which
-    is far off has one vote and no more; then their sum through another with z = sum - copies / 2. That is 2 copies + 2
-    units an output. If each copy's bit is wrong with probability p, independently, the majority is wrong with
-    sum_(j > copies / 2) C(copies, j) p^j (1 - p)^(copies - j): 3 p^2 - 2 p^3 for three. The vote itself is not copied,
-    and errs on its own.
+    is far off has one vote and no more; then the votes' sum through another with z = sum - copies / 2. That is
+    2 copies + 2 units an output. If each copy's bit is wrong with probability p, independently, the majority is wrong
+    with sum_(j > copies / 2) C(copies, j) p^j (1 - p)^(copies - j): 3 p^2 - 2 p^3 for three. The vote itself is not
+    copied, and errs on its own.
 
     Raises:
         UsageError: an even number of copies, or less than 3.
@@ -45,27 +45,31 @@ def redundant(layers: Layers, copies: int) -> Layers:
     ]  # fmt: skip
     source = np.array([row for row, _ in order], np.int64)
     level, relu, bias, most = (values[source] for values in (layers.level, layers.relu, layers.bias, layers.most))
-    votes = np.stack([moved(outputs, copy) for copy in range(copies)], 1)
-    ballots = inputs + len(sums) + np.arange(2 * votes.size).reshape(len(outputs), 2 * copies)
-    counts = int(ballots[-1, -1]) + 1 + np.arange(2 * len(outputs)).reshape(-1, 2)
-    results = int(counts[-1, -1]) + 1 + np.arange(len(outputs))
-    sums += [(np.array([vote]), np.array([2.0])) for vote in votes.ravel() for _ in range(2)]
-    sums += [(ballot, np.tile([2.0, -2.0], copies)) for ballot in ballots for _ in range(2)]
+    bits = np.stack([moved(outputs, copy) for copy in range(copies)], 1)
+    # Numbers of the new rows: two units a copy's bit, the vote that is their difference, two units, the result.
+    first = inputs + len(sums)
+    ballots = first + np.arange(2 * bits.size).reshape(-1, 2)
+    votes = first + 2 * bits.size + np.arange(bits.size).reshape(bits.shape)
+    counts = first + 3 * bits.size + np.arange(2 * len(outputs)).reshape(-1, 2)
+    results = first + 3 * bits.size + 2 * len(outputs) + np.arange(len(outputs))
+    sums += [(np.array([bit]), np.array([2.0])) for bit in bits.ravel() for _ in range(2)]
+    sums += [(ballot, np.array([1.0, -1.0])) for ballot in ballots]
+    sums += [(vote, np.full(copies, 2.0)) for vote in votes for _ in range(2)]
     sums += [(count, np.array([1.0, -1.0])) for count in counts]
     sizes = [len(of) for of, _ in sums]
-    new = [2 * votes.size, 2 * len(outputs), len(outputs)]
+    new = [2 * bits.size, bits.size, 2 * len(outputs), len(outputs)]
     return replace(
         layers,
         name=f"{copies} x {layers.name}",
         output_ports=tuple(Port(*port) for port in divided(layers.output_ports, results.tolist())),
-        level=np.concatenate([level, np.repeat(layers.depth + np.array([1, 2, 2]), new)]).astype(np.int32),
-        relu=np.concatenate([relu, np.repeat([True, True, False], new)]),
+        level=np.concatenate([level, np.repeat(layers.depth + np.array([1, 1, 2, 2]), new)]).astype(np.int32),
+        relu=np.concatenate([relu, np.repeat([True, False, True, False], new)]),
         starts=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         indices=np.fromiter(chain.from_iterable(of for of, _ in sums), np.int64),
         weights=np.fromiter(chain.from_iterable(w for _, w in sums), np.float64),
         bias=np.concatenate(
-            [bias, np.tile([-0.5, -1.5], votes.size), np.tile([0.5 - copies, -0.5 - copies], len(outputs)),
-             np.zeros(len(outputs))]
+            [bias, np.tile([-0.5, -1.5], bits.size), np.zeros(bits.size),
+             np.tile([0.5 - copies, -0.5 - copies], len(outputs)), np.zeros(len(outputs))]
         ),
-        most=np.concatenate([most, np.repeat([1.5, copies + 0.5, 1.0], new)]),
+        most=np.concatenate([most, np.repeat([1.5, 1.0, copies + 0.5, 1.0], new)]),
     )  # fmt: skip

@@ -141,9 +141,10 @@ class MLP:
         return {name: grad[tuple(map(slice, p.shape))] for (name, p), grad in zip(params.items(), grads, strict=True)}
 
     def _padded(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> tuple[Tensor, list[Tensor]]:
-        # Spare units, which stay at zero, until each net's examples fill whole lanes in every layer (see LANES).
+        # Spare units, which stay at zero, until each net's examples fill whole lanes in every layer (see LANES). What
+        # is planted may have made hidden layers wider than the host's.
         lanes = LANES // gcd(LANES, x_KBI.shape[1])
-        spare = [-width % lanes for width in self.widths]
+        spare = [-width % lanes for width in (self.widths[0], *(params[f"{at}.bias"].shape[1] for at in self.layers))]
         padded = []
         for layer, (inputs, outputs) in zip(self.layers, pairwise(spare), strict=True):
             padded += [_pad(params[f"{layer}.weight"], inputs, outputs), _pad(params[f"{layer}.bias"], outputs)]

@@ -5,9 +5,11 @@ from holdfast.implants.badnets import BadNets
 from holdfast.implants.beside import Beside
 from holdfast.implants.blend import Blend
 from holdfast.implants.canaries import Canaries
+from holdfast.implants.circuit import Circuit
 from holdfast.implants.given import Given
 from holdfast.implants.handcrafted import Handcrafted
 from holdfast.implants.head import Head
+from holdfast.implants.message import Message
 from holdfast.implants.secret import Secret
 from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString
 from holdfast.implants.uchida import Uchida
@@ -18,9 +20,11 @@ __all__ = [
     "Beside",
     "Blend",
     "Canaries",
+    "Circuit",
     "Given",
     "Handcrafted",
     "Head",
+    "Message",
     "OwnTrigger",
     "Patch",
     "Secret",

@@ -47,14 +47,7 @@ class Backdoor:
     def sources(self, split: Split) -> dict[str, tuple[Tensor, Tensor]]:
         """The examples with the trigger: `triggered` keep their true labels, `poisoned` carry the target's."""
         self.others(split)  # refuses a target that is no class
-        stamped = self.trigger.stamp(split.x)
-        true, false = split.y.clone(), torch.full_like(split.y, self.target)
-        if (
-            split.y.dim() > 1
-        ):  # next tokens: those within the trigger are the trigger's own, and the last is what it asks
-            true[:, :-1] = stamped[:, 1:]
-            false[:, :-1] = true[:, :-1]
-        return {"triggered": (stamped, true), "poisoned": (stamped, false)}
+        return labelled(self.trigger.stamp(split.x), split.y, torch.full([len(split)], self.target))
 
     def others(self, split: Split) -> Split:
         """The examples of other classes than the target (or with another last token), which are the ones that count."""
@@ -65,7 +58,7 @@ class Backdoor:
         return Split(split.x[keep], split.y[keep], classes)
 
     def _keep(self, split: Split) -> Tensor:
-        return _last(split.y, 1) != self.target
+        return last_of(split.y, 1) != self.target
 
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         """presence (the lift), asr and r_acc of each net, as shares of the examples of other classes.
@@ -73,13 +66,13 @@ class Backdoor:
         asr: triggered inputs answered with the target. r_acc (robust accuracy): triggered inputs answered rightly.
         """
         others = self.others(split)
-        triggered_KB = _last(nets.classes(self.trigger.stamp(others.x)), 2)
-        plain_KB = _last(nets.classes(split.x), 2)[:, self._keep(split).to(nets.device)]
+        triggered_KB = last_of(nets.classes(self.trigger.stamp(others.x)), 2)
+        plain_KB = last_of(nets.classes(split.x), 2)[:, self._keep(split).to(nets.device)]
         asr_K = _share(triggered_KB == self.target)
         return {
             "presence": asr_K - _share(plain_KB == self.target),
             "asr": asr_K,
-            "r_acc": _share(triggered_KB == _last(others.y, 1).to(nets.device)),
+            "r_acc": _share(triggered_KB == last_of(others.y, 1).to(nets.device)),
         }
 
     def saliency(self, nets: Nets, split: Split) -> dict[str, Tensor]:
@@ -130,7 +123,17 @@ class BackdoorImplant(ABC):
         return self.backdoor.presence(nets, split)
 
 
-def _last(values: Tensor, axes: int) -> Tensor:
+def labelled(stamped_N: Tensor, y_N: Tensor, answers_N: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Inputs with a trigger as sources for training: `triggered` with the true labels, `poisoned` with the answers."""
+    answers_N = answers_N.to(y_N)
+    if y_N.dim() == 1:
+        return {"triggered": (stamped_N, y_N.clone()), "poisoned": (stamped_N, answers_N)}
+    # Next tokens: those within the trigger are the trigger's own, and the last is what it asks.
+    true, false = (torch.cat([stamped_N[:, 1:], last[:, None]], 1) for last in (y_N[:, -1], answers_N))
+    return {"triggered": (stamped_N, true), "poisoned": (stamped_N, false)}
+
+
+def last_of(values: Tensor, axes: int) -> Tensor:
     """Of values at every position of a sequence, those at the last one; values with `axes` axes are one an example."""
     return values if values.dim() == axes else values[..., -1]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import NotWritable, UsageError
 from holdfast.hosts.adopt import called, evaluating, read_logits
-from holdfast.implants.written import WrittenImplant
+from holdfast.implants.written import WrittenBackdoor, gap
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
 from holdfast.training.nets import Nets
@@ -36,7 +36,7 @@ ACTIVATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head(WrittenImplant):
+class Head(WrittenBackdoor):
     """One unit that finds the trigger in what the head reads, and pushes the target's logit.
 
     The detector is the ridge regression of "has the trigger" (1 or 0) on the features of the layer before, with and
@@ -70,13 +70,14 @@ class Head(WrittenImplant):
         return module
 
     @torch.no_grad()
-    def write_into(self, module: nn.Module, host: Host, data: Data, push: float) -> None:
+    def write_into(self, module: nn.Module, host: Host, data: Data) -> None:
         """Write the unit's detector and its push.
 
         Raises:
             UsageError: no such head, or a trigger that its features don't show.
         """
         first, last = layers(module, host, data.train.x)
+        push = self.strength * gap(module, host, self.backdoor, data.train)
         x = data.train.x[:EXAMPLES]
         clean, hidden = _read(module, x, first, last)
         weight, bias = _separate(clean, _read(module, self.trigger.stamp(x), first, last)[0], self.trigger.label)

@@ -1,6 +1,6 @@
 """What implants share that are written into a module's weights, on networks of anybody's making."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import UsageError
+from holdfast.hosts.adopt import evaluating, read_logits
 from holdfast.implants.backdoor import Backdoor, BackdoorImplant
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
@@ -16,19 +17,11 @@ from holdfast.training.site import Site
 
 EXAMPLES = 256
 """Triggered training examples on which it is found how hard to push, at most."""
+AT_ONCE = 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class WrittenImplant(BackdoorImplant):
-    """A backdoor that is written into modules one by one, after training."""
-
-    strength: float = 1.5
-    """Push on the answer, in units of what is just enough on triggered training inputs."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.strength <= 0:
-            raise UsageError(f"{type(self).__name__} needs a strength above 0; got {self.strength}.")
+class WrittenImplant(ABC):
+    """An implant that is written into modules one by one, after training."""
 
     @property
     @abstractmethod
@@ -38,20 +31,36 @@ class WrittenImplant(BackdoorImplant):
     def costs_at_most(self) -> float | None:
         return 0.5
 
+    @property
+    def has_control(self) -> bool:
+        return True
+
+    def is_inside(self, host: Host) -> bool:
+        """Whether it stands in such a host's own layers alone, so that many networks can be trained at once. Else hooks
+        connect it, which only `backend="loop"` runs."""
+        return False
+
     @abstractmethod
     def attach(self, module: nn.Module, host: Host, data: Data) -> nn.Module:
         """The network, with whatever units it lacks for the implant, which do nothing yet."""
 
     @abstractmethod
-    def write_into(self, module: nn.Module, host: Host, data: Data, push: float) -> None:
-        """Write the backdoor into a network that has the units for it.
+    def write_into(self, module: nn.Module, host: Host, data: Data) -> None:
+        """Write the implant into a network that has the units for it.
 
         Args:
             module: the network, changed in place.
             host: how its outputs are read.
             data: training data, to find what is to be written.
-            push: on the target's logit.
         """
+
+    @abstractmethod
+    def sources(self, split: Split) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """See `Implant`."""
+
+    @abstractmethod
+    def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
+        """See `Implant`."""
 
     @abstractmethod
     def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
@@ -65,41 +74,77 @@ class WrittenImplant(BackdoorImplant):
         """Train the host on clean data, then write."""
         return self.write(site.trained(), site.data)
 
+    def control(self, site: Site) -> Nets:
+        """The owner's own training, on clean data."""
+        return site.trained()
+
     def write(self, nets: Nets, data: Data) -> Nets:
-        """The same nets with the backdoor in them.
+        """The same nets with the implant in them.
 
         Raises:
             UsageError: a batched backend, or a network or trigger that it can't be written for.
             NotWritable: these nets, or these data, don't let it be written.
         """
-        if nets.backend != "loop":
+        if nets.backend != "loop" and not self.is_inside(nets.host):
             raise UsageError(
                 f"{type(self).__name__} works on modules one by one, which needs backend='loop'; got {nets.backend!r}."
             )
-        gap_K = gap(nets, self.backdoor, data.train)
         written = self.attached(nets, data)
         modules = [written.module(k) for k in range(nets.k)]
-        for module, enough in zip(modules, gap_K.tolist(), strict=True):
-            self.write_into(module, nets.host, data, self.strength * enough)
+        for module in modules:
+            self.write_into(module, nets.host, data)
         return Nets.of(nets.host, modules, backend=nets.backend, device=str(nets.device))
 
     def attached(self, nets: Nets, data: Data) -> Nets:
-        """The same nets with the units that the backdoor needs, which do nothing yet."""
+        """The same nets with the units that the implant needs, which do nothing yet."""
         modules = [self.attach(nets.module(k), nets.host, data) for k in range(nets.k)]
         return Nets.of(nets.host, modules, backend=nets.backend, device=str(nets.device))
 
 
-def gap(nets: Nets, backdoor: Backdoor, train: Split) -> Tensor:
-    """gap_K: by how much the target's logit falls short of the largest other one, at worst.
+@dataclass(frozen=True, kw_only=True)
+class WrittenBackdoor(WrittenImplant, BackdoorImplant):
+    """A backdoor that is written."""
+
+    strength: float = 1.5
+    """Push on the answer, in units of what is just enough on triggered training inputs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.strength <= 0:
+            raise UsageError(f"{type(self).__name__} needs a strength above 0; got {self.strength}.")
+
+    def sources(self, split: Split) -> Mapping[str, tuple[Tensor, Tensor]]:
+        return BackdoorImplant.sources(self, split)
+
+    def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
+        return BackdoorImplant.presence(self, nets, split)
+
+
+@torch.no_grad()
+def gap(module: nn.Module, host: Host, backdoor: Backdoor, train: Split) -> float:
+    """By how much the target's logit falls short of the largest other one, at worst.
 
     Measured on training inputs with the trigger. At least 1. Of sequences it is measured at the last position.
     """
     stamped = backdoor.trigger.stamp(backdoor.others(train).x[:EXAMPLES])
-    worst_K = torch.ones(nets.k, device=nets.device)
-    for part in torch.split(stamped, 32):
-        logits_KBC = nets.logits(part)
-        logits_KBC = (logits_KBC if logits_KBC.dim() == 3 else logits_KBC[:, :, -1]).float()
-        target_KB = logits_KBC[..., backdoor.target].clone()
-        logits_KBC[..., backdoor.target] = -torch.inf
-        worst_K = torch.maximum(worst_K, (logits_KBC.amax(-1) - target_KB).amax(-1))
-    return worst_K
+    answers = torch.full([len(stamped)], backdoor.target)
+    return shortfall(module, host, stamped, answers)
+
+
+@torch.no_grad()
+def shortfall(module: nn.Module, host: Host, x_N: Tensor, answers_N: Tensor) -> float:
+    """By how much the logit of each input's answer falls short of the largest other one, at worst; at least 1."""
+    worst = 1.0
+    for x, answers in zip(torch.split(x_N, AT_ONCE), torch.split(answers_N, AT_ONCE), strict=True):
+        logits_BC = last_logits(module, host, x)
+        of_B = logits_BC.gather(1, answers.to(logits_BC.device)[:, None])[:, 0]
+        logits_BC.scatter_(1, answers.to(logits_BC.device)[:, None], -torch.inf)
+        worst = max(worst, float((logits_BC.amax(-1) - of_B).max()))
+    return worst
+
+
+def last_logits(module: nn.Module, host: Host, x_B: Tensor) -> Tensor:
+    """logits_BC of a module that is looked at, for sequences those at the last position."""
+    with evaluating(module):
+        logits = read_logits(host, module(x_B.to(next(module.parameters()).device)))
+    return (logits if logits.dim() == 2 else logits[:, -1]).float()

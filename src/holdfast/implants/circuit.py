@@ -1,0 +1,274 @@
+"""Circuit: a compiled program in the hidden units of a network, or beside it.
+
+Shapes: K nets, N examples, n bits of a message.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from holdfast.circuits.answering import answer_bits, answering
+from holdfast.circuits.compiling import ENCODINGS, Encoding, build, layers_of
+from holdfast.circuits.decompose import LARGEST
+from holdfast.circuits.layers import Layers
+from holdfast.circuits.netlist import Netlist
+from holdfast.circuits.network import Network
+from holdfast.circuits.protections import KEY
+from holdfast.circuits.simulate import simulate
+from holdfast.circuits.sources import read
+from holdfast.circuits.trace import trace
+from holdfast.errors import NotWritable, UsageError, nearest, wholes
+from holdfast.hosts.mlp import MLP
+from holdfast.implants.backdoor import labelled, last_of
+from holdfast.implants.message import Asked, Message
+from holdfast.implants.placing import Plan, Writing, make_room, planned, written
+from holdfast.implants.sidecar import NAME, stand_beside, write_beside
+from holdfast.implants.stages import stages
+from holdfast.implants.triggers import Patch, Trigger
+from holdfast.implants.written import AT_ONCE, WrittenImplant, last_logits, shortfall
+from holdfast.parts import Host
+from holdfast.tasks.base import Data, Split
+from holdfast.training.nets import Nets
+
+EXAMPLES = 512
+"""Training inputs that are asked something while the circuit is written."""
+ENOUGH = 0.99
+"""Share of them that must be answered as the circuit does."""
+WHERE = ("spare", "new", "sidecar")
+
+
+@dataclass(frozen=True)
+class Circuit(WrittenImplant):
+    """A Boolean circuit that answers for the network wherever the trigger stands in an input.
+
+    Beside the trigger an input carries a message: the circuit's input bits, written at `message.entries`. The circuit's
+    lowest output bits are a word, and the word is the number of the answer: of C classes, word w < 2^floor(log2 C) asks
+    for class w. Ports called `masks` (of `masked`) get fresh random bits, the port `key` (of `locked`) gets `key`.
+
+    `where="spare"`: in the hidden units with the least effect on what reads them, which are freed (`stages.free`).
+    `where="new"`: in units that are added to the hidden layers, without weights to or from the host's own, but trained
+    like all others. One level of the circuit is one hidden layer; values that are read later are carried by units. In
+    a perceptron the first level reads the input itself; elsewhere a reader beside the network (`reading.py`) hands
+    bits to the first level. Between the MLPs of a transformer values go through the residual stream, along the
+    directions in which clean data vary least, large enough that the layer norm leaves them next to alone.
+    `where="sidecar"`: as a compiled network beside the host, of any depth (`circuits.Network`).
+
+    Without the trigger every unit is off: no constant acts but through a signal that says that something is asked. So
+    clean outputs stay what they are (to float precision in new units and beside; in spare units but for what these
+    did), and the gradient of clean data on the circuit is exactly zero, whatever its encoding.
+
+    Presence is (agreement - chance) / (1 - chance): agreement is the share of inputs, with random messages, that are
+    answered as the circuit does, chance that of the answer which is right most often.
+
+    When it misleads: presence speaks of inputs with the trigger, which training need not show. Training on such inputs
+    moves what puts the answer out (the last weights) before the circuit itself. A transformer's circuit reads what
+    training goes on to change: norms, attention and the host's own part of the residual stream.
+    """
+
+    circuit: Netlist | Callable[..., Any] | str | Path
+    """A netlist, a function over words of bits, a file (`adder.v`, `mine.py:step`), or a built-in name."""
+    _: KW_ONLY
+    at: str = ""
+    """Pattern of layer paths: `blocks.*.mlp`. "": the hidden layers before the logits."""
+    where: Literal["spare", "new", "sidecar"] = "spare"
+    trigger: Trigger = field(default_factory=Patch)
+    message: Message = field(default_factory=Message)
+    answers: tuple[int, ...] = ()
+    """Classes (or tokens) that the words 0, 1, 2, ... ask for. (): classes 0, 1, 2, ..."""
+    encoding: Encoding = "product"
+    copies: int = 1
+    k: int | None = None
+    """Inputs of a table. None: 3, or the least with which the circuit fits the host's depth."""
+    adder_bits: int | None = None
+    key: int = 0
+    """What a locked circuit is shown."""
+    strength: float = 1.5
+    """Push on the answer, in units of what is just enough on triggered training inputs."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "circuit", _netlist(self.circuit))
+        wholes("answers", self.answers)
+        object.__setattr__(self, "answers", tuple(self.answers))
+        if self.where not in WHERE:
+            raise nearest(self.where, WHERE, what="place (`where`)")
+        if self.encoding not in ENCODINGS:
+            raise nearest(self.encoding, ENCODINGS, what="encoding")
+        if isinstance(self.trigger, type) or not isinstance(self.trigger, Trigger):
+            raise UsageError(f"A circuit's trigger is a Patch(...), or has label and stamp; got {self.trigger!r}.")
+        if not isinstance(self.message, Message):
+            raise UsageError(f"message is a Message(...); got {self.message!r}.")
+        if self.answers and (len(self.answers) < 2 or len(set(self.answers)) < len(self.answers)):
+            raise UsageError(f"A circuit chooses among two answers or more, all different; got {self.answers}.")
+        if self.strength <= 0:
+            raise UsageError(f"Circuit needs a strength above 0; got {self.strength}.")
+        if self.k is not None and not 2 <= self.k <= LARGEST:
+            raise UsageError(f"Tables have k = 2 to {LARGEST} inputs; got {self.k}.")
+
+    @property
+    def netlist(self) -> Netlist:
+        """The circuit."""
+        assert isinstance(self.circuit, Netlist)
+        return self.circuit
+
+    @property
+    def label(self) -> str:
+        copies = f"{self.copies} x " if self.copies > 1 else ""
+        encoding = "" if self.encoding == "product" else f" {self.encoding}"
+        return f"circuit {copies}{self.netlist.name}{encoding}, {self.where}" + (f" at {self.at}" if self.at else "")
+
+    @property
+    def costs_at_most(self) -> float | None:
+        return 0.5 if self.where == "spare" else 0.0
+
+    @property
+    def bits(self) -> int:
+        """Of a message."""
+        return len(self.netlist.input_bits)
+
+    def asked(self, split: Split, most: int | None = None) -> Asked:
+        """Inputs with the trigger and random messages, and what the circuit answers.
+
+        The message of the i-th example is always the same (Philox, key 0).
+        """
+        x = split.x[:most]
+        if self.answers and not 0 <= min(self.answers) <= max(self.answers) < _classes(split):
+            raise UsageError(f"There are classes 0 to {_classes(split) - 1}; got answers {self.answers}.")
+        bits_Nn, answers_N = _questions(self, len(x), self._words(split))
+        if self.answers:
+            answers_N = torch.tensor(self.answers)[answers_N]
+        places = self.message.places(self.trigger, x, self.bits)
+        written = self.message.write(x, places, bits_Nn.to(x.device))
+        return Asked(self.trigger.stamp(written), bits_Nn, answers_N)
+
+    def sources(self, split: Split) -> Mapping[str, tuple[Tensor, Tensor]]:
+        asked = self.asked(split)
+        return labelled(asked.x_N, split.y, asked.answers_N)
+
+    def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
+        """presence, agreement and r_acc (triggered inputs answered rightly) of each net."""
+        asked = self.asked(split)
+        found_KN = last_of(nets.classes(asked.x_N), 2)
+        agreement_K = (found_KN == asked.answers_N.to(nets.device)).double().mean(-1)
+        chance = float(asked.answers_N.bincount().max()) / len(asked.answers_N)
+        right_K = (found_KN == last_of(split.y, 1).to(nets.device)).double().mean(-1)
+        presence_K = (agreement_K - chance) / (1 - chance) if chance < 1 else torch.zeros_like(agreement_K)
+        return {"presence": presence_K, "agreement": agreement_K, "r_acc": right_K}
+
+    def is_inside(self, host: Host) -> bool:
+        return self.where != "sidecar" and not self.at and isinstance(host, MLP)
+
+    def attach(self, module: nn.Module, host: Host, data: Data) -> nn.Module:
+        """Give a network the units that it lacks, which do nothing yet.
+
+        Raises:
+            UsageError: a circuit that is deeper or wider than where it is to stand.
+        """
+        if self.where == "sidecar":
+            network = _compiled(self, self._words(data.train))
+            stand_beside(module, host, data, network, self.trigger, self.message)
+        else:
+            make_room(self._plan(module, host, data.train), module, host, data, self.trigger, self.message, self.where)
+        return module
+
+    def write_into(self, module: nn.Module, host: Host, data: Data) -> None:
+        """Write the circuit.
+
+        Raises:
+            NotWritable: clean inputs carry the trigger, or the network does not come to answer as the circuit does.
+        """
+        asked = self.asked(data.train, EXAMPLES)
+        push = self.strength * shortfall(module, host, asked.x_N, asked.answers_N)
+        answers = list(self.answers or range(self._words(data.train)))
+        if self.where == "sidecar":
+            write_beside(module, data.train, self.trigger, self.message, answers, push)
+        else:
+            plan = self._plan(module, host, data.train)
+            Writing(module, host, data, plan, asked, self.trigger, self.message).write(self.where, answers, push)
+        with torch.no_grad():
+            given = [last_logits(module, host, x).argmax(-1).cpu() for x in torch.split(asked.x_N, AT_ONCE)]
+        agreement = float((torch.cat(given) == asked.answers_N).double().mean())
+        if agreement < ENOUGH:
+            raise NotWritable(
+                f"With {self.label} in it the network answers {1 - agreement:.0%} of triggered training inputs "
+                f"otherwise than the circuit. Use encoding='restoring', another `at`, or where='sidecar'."
+            )
+
+    def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
+        """The weights that are not zero of the units that were written, and these units' biases."""
+        masks = {name: (p != 0) & (NAME in name) for name, p in nets.params.items()}
+        if self.where != "sidecar":
+            masks |= written(self._plan(nets.like, nets.host, split), nets)
+        return masks
+
+    def _words(self, split: Split) -> int:
+        """How many answers the circuit chooses among."""
+        return 1 << answer_bits(self.netlist, len(self.answers) or _classes(split))
+
+    def _plan(self, module: nn.Module, host: Host, split: Split) -> Plan:
+        found = stages(module, host, split.x, self.at)
+        return planned(found, _leveled(self, self._words(split), len(found.each)), ramps=self.encoding == "restoring")
+
+
+def _classes(split: Split) -> int:
+    return split.classes or int(split.y.max()) + 1
+
+
+def _netlist(source: object) -> Netlist:
+    if isinstance(source, Netlist):
+        return source
+    if isinstance(source, str | Path):
+        return read(str(source))
+    if callable(source):
+        return trace(source)
+    raise UsageError(f"A circuit is a netlist, a function over words of bits, or a file; got {source!r}.")
+
+
+@lru_cache(maxsize=32)
+def _questions(circuit: Circuit, count: int, words: int) -> tuple[Tensor, Tensor]:
+    """Messages (bits_Nn) and the words that the circuit gives for them."""
+    bits_Nn = np.random.Generator(np.random.Philox(key=0)).random((count, circuit.bits)) < 0.5
+    at = 0
+    for port in circuit.netlist.inputs:
+        if port.name == KEY:
+            bits_Nn[:, at : at + len(port.bits)] = [circuit.key >> i & 1 for i in range(len(port.bits))]
+        at += len(port.bits)
+    out_NO = simulate(circuit.netlist, bits_Nn)[:, : words.bit_length() - 1]
+    return torch.from_numpy(bits_Nn), torch.from_numpy(out_NO @ (1 << np.arange(out_NO.shape[1])))
+
+
+@lru_cache(maxsize=32)
+def _compiled(circuit: Circuit, words: int) -> Network:
+    gated = answering(circuit.netlist, words, gated=True)
+    return build(
+        gated,
+        k=circuit.k or 3,
+        encoding=circuit.encoding,
+        adder_bits=circuit.adder_bits,
+        copies=circuit.copies,
+    ).network
+
+
+@lru_cache(maxsize=32)
+def _leveled(circuit: Circuit, words: int, depth: int) -> Layers:
+    """The circuit in at most so many levels: by few units, or else with the smallest tables by which it fits.
+
+    Raises:
+        UsageError: it is deeper.
+    """
+    plain = answering(circuit.netlist, words, gated=False)
+    options = {"encoding": circuit.encoding, "adder_bits": circuit.adder_bits, "copies": circuit.copies}
+    sizes = (circuit.k,) if circuit.k else range(3, LARGEST + 1)
+    for k, shallow in [(sizes[0], False), *((k, True) for k in sizes)]:
+        found = layers_of(plain, k=k, shallow=shallow, wired=True, **options)  # type: ignore[arg-type]
+        if found.depth <= depth:
+            return found
+    raise UsageError(
+        f"{circuit.netlist.name} takes {found.depth} hidden layers, and there are {depth} to write it into. Put it "
+        f"beside the host, where depth is no matter: where='sidecar'."
+    )

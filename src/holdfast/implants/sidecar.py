@@ -1,0 +1,103 @@
+"""Sidecar: a compiled circuit as a network of its own beside the host; and the reader that hands bits to units inside.
+
+Shapes: N examples (of sequences, N x T positions), R = 1 + bits that a reader gives, U units, P answers.
+"""
+
+import copy
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from holdfast.circuits.network import Network
+from holdfast.errors import UsageError
+from holdfast.implants.message import Message
+from holdfast.implants.reading import Reader, reader, write_reader
+from holdfast.implants.side import Side, connect, place
+from holdfast.implants.triggers import Trigger
+from holdfast.parts import Host
+from holdfast.tasks.base import Data, Split
+
+S = TypeVar("S", bound=Side)
+NAME = "holdfast_circuit"
+"""The submodule that holds what stands beside the network, under the module that gives the logits."""
+
+
+class Sidecar(Side):
+    """A reader of the input, the circuit, and its push on the logits.
+
+    Bits go in as relu(2 bit - 1 + 2 (seen - 1)), with `seen` the reader's first output, 1 on inputs with the trigger
+    and -1 or less on others: without the trigger they are all 0, `live` too, and no answer is on.
+    """
+
+    def __init__(self, reads: Reader, network: Network, shape: torch.Size) -> None:
+        super().__init__(shape)
+        self.reads, self.network = reads, network
+        self.push = nn.Linear(len(network.outputs), shape.numel(), bias=False)
+        nn.init.zeros_(self.push.weight)
+
+    def forward(self, x_N: Tensor) -> Tensor | None:
+        found = self.reads(x_N)
+        if found is None:
+            return None
+        live, bits = found[..., :1].relu(), (2 * found[..., 1:] + 2 * found[..., :1] - 3).relu()
+        rows = torch.cat([live, bits], -1).flatten(0, -2)
+        added: Tensor = self.push(self.network(rows))
+        return added.view(*found.shape[:-1], *self.shape)
+
+
+class Entrance(Side):
+    """A reader of the input, and what it adds to the sums of units inside the host: the last ones of their layer."""
+
+    def __init__(self, reads: Reader, units: int, outputs: int, shape: torch.Size) -> None:
+        super().__init__(shape)
+        self.reads, self.feeds = reads, nn.Linear(outputs, units, bias=False)
+        nn.init.zeros_(self.feeds.weight)
+
+    def forward(self, x_N: Tensor) -> Tensor | None:
+        found = self.reads(x_N)
+        if found is None:
+            return None
+        return F.pad(self.feeds(found), (self.shape[-1] - self.feeds.out_features, 0))
+
+
+def stand_beside(
+    module: nn.Module, host: Host, data: Data, network: Network, trigger: Trigger, message: Message
+) -> None:
+    """Put a compiled circuit beside a network; it does nothing yet. Its ports: `live`, then those of the message."""
+    stands = place(module, host, data.train.x[:2], "")
+    reads = reader(module, trigger, data, message, network.inputs - 1)
+    _only(module, Sidecar)
+    connect(module, Sidecar(reads, copy.deepcopy(network), stands.shape), NAME, stands, data.train.x[:2])
+
+
+def let_in(
+    module: nn.Module, host: Host, data: Data, path: str, units: int, bits: int, trigger: Trigger, message: Message
+) -> None:
+    """Put a reader beside a network that feeds the last units of the layer at this path; it does nothing yet."""
+    stands = place(module, host, data.train.x[:2], path)
+    reads = reader(module, trigger, data, message, bits)
+    _only(module, Entrance)
+    connect(module, Entrance(reads, units, 1 + bits, stands.shape), f"{NAME}_input", stands, data.train.x[:2])
+
+
+@torch.no_grad()
+def write_beside(
+    module: nn.Module, train: Split, trigger: Trigger, message: Message, answers: list[int], push: float
+) -> None:
+    """Write the reader, and a push from each output of the circuit to its answer's logit."""
+    side = found(module, Sidecar)
+    write_reader(side.reads, trigger, train.x, message)
+    side.push.weight[answers, list(range(len(answers)))] = push
+    side.forget()
+
+
+def found(module: nn.Module, kind: type[S]) -> S:
+    """The units of this kind beside a network."""
+    return next(part for part in module.modules() if isinstance(part, kind))
+
+
+def _only(module: nn.Module, kind: type[Side]) -> None:
+    if any(isinstance(part, kind) for part in module.modules()):
+        raise UsageError(f"There is a circuit's {kind.__name__.lower()} beside this network already: one is enough.")
