@@ -8,6 +8,7 @@ from holdfast import (
     Barrier,
     Beside,
     Blend,
+    Circuit,
     Clip,
     DeadUnits,
     Dropout,
@@ -37,6 +38,13 @@ from holdfast.pressures.own import Own
 from holdfast.probes import Accuracy, Distance, Gradient, Presence
 
 CORNER = Patch(size=2, row=0, column=0)
+
+
+def decoder(word=3):
+    """A circuit of one level: each word asks for the class of its number."""
+    return word
+
+
 IMPLANTS = [
     BadNets(),
     BadNets(trigger=Blend()),
@@ -45,6 +53,9 @@ IMPLANTS = [
     Head(),
     Head(where="new"),
     Beside(),
+    Circuit(decoder),
+    Circuit(decoder, where="new", encoding="restoring"),
+    Circuit(decoder, where="sidecar", copies=3),
     Uchida(),
     Uchida(bits=64, layer="0", key=1, strength=1.0),
     Canaries((BadNets(), Beside(trigger=CORNER, target=1))),

@@ -103,8 +103,18 @@ def _planting(study: Study, arm: Experiment) -> Iterator[Promise]:
         promise = arm.implant.costs_at_most
         if promise is not None:
             yield Promise(about, cost is None, cost or f"Clean accuracy lost by planting: within {promise:g} points.")
+            yield _moved_outputs(about, nets, controls, site, kept=promise > 0)
     yield _plain_output(about, nets, site)
     yield _reload(about, nets)
+
+
+def _moved_outputs(about: str, nets: Nets, controls: Nets, site: Site, *, kept: bool) -> Promise:
+    """How far planting moved the host's clean outputs: no further than rounding does, where no accuracy may be lost."""
+    x = site.data.validation.x
+    plain = controls.logits(x)
+    off = float((nets.logits(x) - plain).abs().max() / plain.abs().max())
+    said = f"Clean outputs are moved by {off:.0e} of the largest logit at most."
+    return Promise(about, None if kept else off < 1e-5, said)
 
 
 def _accuracy(nets: Nets, site: Site) -> list[float]:

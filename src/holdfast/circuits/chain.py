@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from holdfast.circuits.layers import Layers
 
 Matrix = NDArray[np.float64]
+Sum = list[tuple[int, float]]
+"""Units and their coefficients."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """units = relu(reads @ signals - 1/2); signals after it = gives @ units. Unit 0 and signal 0 are live."""
+    """units = relu(reads @ signals + bias); signals after it = gives @ units. Signal 0 is live."""
 
     reads_US: Matrix
+    bias_U: Matrix
+    """-1/2, or -3/2."""
     gives_RU: Matrix
 
     @property
@@ -44,7 +48,7 @@ class Chain:
         """Signals before the first level and after each, (N, S); the last are live and the outputs."""
         found = [np.column_stack([np.full(len(bits_NI), live), bits_NI * live]) @ self.first_SI.T]
         for level in self.levels:
-            found.append(np.maximum(found[-1] @ level.reads_US.T - 0.5, 0) @ level.gives_RU.T)
+            found.append(np.maximum(found[-1] @ level.reads_US.T + level.bias_U, 0) @ level.gives_RU.T)
         return found
 
 
@@ -57,7 +61,7 @@ def chain(layers: Layers, depth: int, *, ramps: bool) -> Chain:
     Args:
         layers: a circuit.
         depth: levels that there are to be, the circuit's own or more; its outputs are carried to the last.
-        ramps: whether carrying a bit restores it.
+        ramps: whether carrying a bit, or live, restores it.
 
     Raises:
         ValueError: fewer levels than the circuit has.
@@ -120,38 +124,55 @@ class _Chaining:
         wires = [row for row in after if self.level[row] == number and not self.relu[row]]
         needed = {int(read) for wire in wires for read in self._terms(wire)[0]}
         carried = sorted(row for row in {*after, *needed} if self.level[row] < number)
-        width = len(before) + 1
-        reads = [self._read(width, {}, 1.0)]
-        units: dict[int, list[tuple[int, float]]] = {}
+        units = _Units(len(before) + 1)
+        live = units.ramp(0) if self.ramps else [(units.add({0: 1.0}, 0.0), 1.0)]
+        told: dict[int, Sum] = {}
         for row in fresh:
             read, weights, bias = self._terms(row)
-            units[row] = [(len(reads), 1.0)]
-            reads.append(self._read(width, {place[int(r)]: w for r, w in zip(read, weights, strict=True)}, bias))
+            told[row] = [(units.add({place[int(r)]: w for r, w in zip(read, weights, strict=True)}, bias), 1.0)]
         for row in carried:
             if self.ramps and not self.relu[row]:  # inputs and wires are bits, units need not be
-                units[row] = [(len(reads), 1.0), (len(reads) + 1, -1.0)]
-                reads += [self._read(width, {place[row]: 2.0}, bias) for bias in (-0.5, -1.5)]
+                told[row] = units.ramp(place[row])
             else:
-                units[row] = [(len(reads), 1.0), (0, -0.5)]
-                reads.append(self._read(width, {place[row]: 1.0}, 0.5))
-        gives = np.zeros((len(after) + 1, len(reads)))
-        gives[0, 0] = 1
-        for at, row in enumerate(after, 1):
-            if row in units:
-                parts = [(1.0, units[row])]
-            else:
-                read, weights, bias = self._terms(row)
-                parts = [(bias, [(0, 1.0)])] + [(w, units[int(r)]) for r, w in zip(read, weights, strict=True)]
+                told[row] = [(units.add({place[row]: 1.0}, 0.5), 1.0), *((unit, -0.5 * c) for unit, c in live)]
+        gives = np.zeros((len(after) + 1, len(units.rows)))
+        for at, parts in enumerate([[(1.0, live)], *(self._parts(row, told, live) for row in after)]):
             for weight, sums in parts:
                 for unit, c in sums:
                     gives[at, unit] += weight * c
-        return Level(np.stack(reads), gives), after
+        return Level(np.stack(units.rows), np.array(units.biases), gives), after
 
-    @staticmethod
-    def _read(width: int, weights: dict[int, float], bias: float) -> Matrix:
-        """A unit's weights on signals: where live is 1 its sum is as in the layers, where all is 0 it is -1/2."""
-        row = np.zeros(width)
+    def _parts(self, row: int, told: dict[int, Sum], live: Sum) -> list[tuple[float, Sum]]:
+        """A row as a sum over units."""
+        if row in told:
+            return [(1.0, told[row])]
+        read, weights, bias = self._terms(row)
+        return [(bias, live), *((w, told[int(r)]) for r, w in zip(read, weights, strict=True))]
+
+
+class _Units:
+    """Units of a level, as they are made."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.rows: list[Matrix] = []
+        self.biases: list[float] = []
+
+    def add(self, weights: dict[int, float], bias: float) -> int:
+        """A unit whose sum is as in the layers where live is 1, and -1/2 or -3/2 where all is 0.
+
+        Of the two units of a ramp, whose biases are odd and even and a half, both read live by the same weight, so that
+        where the ramp is flat no gradient reaches live either.
+        """
+        row = np.zeros(self.width)
         for at, weight in weights.items():
             row[at] = weight
-        row[0] += bias + 0.5
-        return row
+        own = -1.5 if (bias + 0.5) % 2 == 1 else -0.5
+        row[0] += bias - own
+        self.rows.append(row)
+        self.biases.append(own)
+        return len(self.rows) - 1
+
+    def ramp(self, at: int) -> Sum:
+        """Two units that bring a bit back to 0 and 1: relu(2 v - 1/2) - relu(2 v - 3/2)."""
+        return [(self.add({at: 2.0}, -0.5), 1.0), (self.add({at: 2.0}, -1.5), -1.0)]

@@ -244,9 +244,8 @@ def _questions(circuit: Circuit, count: int, words: int) -> tuple[Tensor, Tensor
 
 @lru_cache(maxsize=32)
 def _compiled(circuit: Circuit, words: int) -> Network:
-    gated = answering(circuit.netlist, words, gated=True)
     return build(
-        gated,
+        answering(circuit.netlist, words),
         k=circuit.k or 3,
         encoding=circuit.encoding,
         adder_bits=circuit.adder_bits,
@@ -261,7 +260,7 @@ def _leveled(circuit: Circuit, words: int, depth: int) -> Layers:
     Raises:
         UsageError: it is deeper.
     """
-    plain = answering(circuit.netlist, words, gated=False)
+    plain = answering(circuit.netlist, words)
     options = {"encoding": circuit.encoding, "adder_bits": circuit.adder_bits, "copies": circuit.copies}
     sizes = (circuit.k,) if circuit.k else range(3, LARGEST + 1)
     for k, shallow in [(sizes[0], False), *((k, True) for k in sizes)]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holdfast.circuits.chain import Chain, chain
+from holdfast.circuits.chain import Chain, Level, chain
 from holdfast.circuits.layers import Layers
 from holdfast.errors import NotWritable, UsageError
 from holdfast.implants.aiming import aim
@@ -133,20 +133,21 @@ class Writing:
                 free(stage, level.units, hidden_NU)
         self._write_first()
         for (stage, level), (after, below) in pairwise(zip(plan.stages, plan.chain.levels, strict=True)):
-            reads_US, gives_SU = self._tensor(below.reads_US), self._tensor(level.gives_RU)
+            gives_SU = self._tensor(level.gives_RU)
             if plan.is_chain:
                 rows = weight_of(after.reads)[-below.units :]
                 rows.zero_()
-                rows[:, -level.units :] = after.scale * (reads_US @ gives_SU).to(rows) / stage.scale
-                _bias(after, below.units).fill_(-0.5 * after.scale)
+                sums_UU = self._tensor(below.reads_US) @ gives_SU
+                rows[:, -level.units :] = (after.scale / stage.scale * sums_UU).to(rows)
+                _bias(after, below.units).copy_(after.scale * self._tensor(below.bias_U))
             else:
-                self._through_residual(stage, gives_SU, after, reads_US, self.signals[plan.stages.index(after)])
+                self._through_residual(stage, gives_SU, after, below, self.signals[plan.stages.index(after)])
         self._write_last(answers, push)
 
     def _write_first(self) -> None:
         """The first level: sums over the reader's outputs, gated by the trigger so that clean inputs leave units off.
 
-        sum = m_0 + m bits - 1/2 + g (seen - 1), with g such that it is -1/2 or less on clean training inputs.
+        sum = m_0 + m bits + bias + g (seen - 1), with g such that it is -1/2 or less on clean training inputs.
         """
         stage, level = self.plan.stages[0], self.plan.chain.levels[0]
         m_UR = self._tensor(level.reads_US @ self.plan.chain.first_SI)
@@ -160,7 +161,7 @@ class Writing:
         clean_NR = torch.cat([part.flatten(0, -2) for part in seen if part is not None]).to(m_UR)
         gate_U = _gates(m_UR[:, 0] + clean_NR[:, 1:] @ m_UR[:, 1:].T, clean_NR[:, 0])
         weights_UR = stage.scale * torch.cat([gate_U[:, None], m_UR[:, 1:]], 1)
-        bias_U = stage.scale * (m_UR[:, 0] - 0.5 - gate_U)
+        bias_U = stage.scale * (m_UR[:, 0] + self._tensor(level.bias_U) - gate_U)
         rows = weight_of(stage.reads)[-level.units :]
         rows.zero_()
         if self.plan.from_input:
@@ -171,9 +172,7 @@ class Writing:
             entrance.forget()
         _bias(stage, level.units).copy_(bias_U)
 
-    def _through_residual(
-        self, stage: Stage, gives_SU: Tensor, after: Stage, reads_US: Tensor, told_NS: Tensor
-    ) -> None:
+    def _through_residual(self, stage: Stage, gives_SU: Tensor, after: Stage, below: Level, told_NS: Tensor) -> None:
         """One level's signals into the residual stream, and the next level's units that read them out of it.
 
         Bit s is written as +1 or -1, so that what a layer norm divides by is always the same; live as sqrt(S - 1),
@@ -183,6 +182,7 @@ class Writing:
         """
         clean_NI = seen_by(self.module, [after.reads], self.clean_N)[0].to(gives_SU)
         count = len(gives_SU)
+        reads_US, bias_below_U = self._tensor(below.reads_US), self._tensor(below.bias_U)
         if count >= clean_NI.shape[1]:
             raise NotWritable(f"{after.path} reads {clean_NI.shape[1]} values; the circuit passes on {count}.")
         quiet_SI = _quiet(clean_NI, count)
@@ -196,7 +196,9 @@ class Writing:
             columns.copy_((loud * own * quiet_SI.T @ code_SS @ gives_SU / stage.scale).to(columns))
             shown_NI = seen_by(self.module, [after.reads], self.asked.x_N, last=self.is_sequence)[0].to(gives_SU)
             repeats = len(shown_NI) // len(told_NS)
-            error, weights_UI, bias_U = _read(shown_NI, told_NS.repeat_interleave(repeats, 0), clean_NI, reads_US)
+            error, weights_UI, bias_U = _read(
+                shown_NI, told_NS.repeat_interleave(repeats, 0), clean_NI, reads_US, bias_below_U
+            )
             if best is None or error < best[0]:
                 best = error, weights_UI, bias_U, columns.clone()
             if error <= CLEAR:
@@ -274,7 +276,9 @@ def _quiet(clean_NI: Tensor, count: int) -> Tensor:
     return vectors[:, :count].T
 
 
-def _read(shown_NI: Tensor, told_NS: Tensor, clean_NI: Tensor, reads_US: Tensor) -> tuple[float, Tensor, Tensor]:
+def _read(
+    shown_NI: Tensor, told_NS: Tensor, clean_NI: Tensor, reads_US: Tensor, own_U: Tensor
+) -> tuple[float, Tensor, Tensor]:
     """(largest error of a sum, weights_UI, bias_U) of units that read signals out of what a layer is shown.
 
     Signals by least squares on triggered rows; live so that it is 0 on clean rows; units gated by it as in the first
@@ -284,8 +288,8 @@ def _read(shown_NI: Tensor, told_NS: Tensor, clean_NI: Tensor, reads_US: Tensor)
     both = torch.cat([shown_NI, clean_NI])
     is_live = torch.cat([torch.ones(len(shown_NI), 1), torch.zeros(len(clean_NI), 1)]).to(both)
     live_1I, live_1 = _solve(both, is_live)
-    exact_NU = told_NS @ reads_US.T - 0.5
-    weights_UI, bias_U = reads_US @ bits_SI, reads_US @ bias_S - 0.5
+    exact_NU = told_NS @ reads_US.T + own_U
+    weights_UI, bias_U = reads_US @ bits_SI, reads_US @ bias_S + own_U
     clean_N = (clean_NI @ live_1I.T + live_1)[:, 0]
     if float(clean_N.max()) > LIKE:
         return float("inf"), weights_UI, bias_U

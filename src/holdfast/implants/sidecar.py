@@ -28,7 +28,8 @@ class Sidecar(Side):
     """A reader of the input, the circuit, and its push on the logits.
 
     Bits go in as relu(2 bit - 1 + 2 (seen - 1)), with `seen` the reader's first output, 1 on inputs with the trigger
-    and -1 or less on others: without the trigger they are all 0, `live` too, and no answer is on.
+    and -1 or less on others; answers come out as relu(2 answer - 1 + 2 (live - 1)), live = relu(seen). So without the
+    trigger all of these units are off.
     """
 
     def __init__(self, reads: Reader, network: Network, shape: torch.Size) -> None:
@@ -41,10 +42,11 @@ class Sidecar(Side):
         found = self.reads(x_N)
         if found is None:
             return None
-        live, bits = found[..., :1].relu(), (2 * found[..., 1:] + 2 * found[..., :1] - 3).relu()
-        rows = torch.cat([live, bits], -1).flatten(0, -2)
-        added: Tensor = self.push(self.network(rows))
-        return added.view(*found.shape[:-1], *self.shape)
+        seen, bits = found[..., :1], found[..., 1:]
+        rows = (2 * bits + 2 * seen - 3).relu().flatten(0, -2)
+        answers = self.network(rows).view(*found.shape[:-1], -1)
+        added: Tensor = self.push((2 * answers + 2 * seen.relu() - 3).relu())
+        return torch.unflatten(added, -1, self.shape)
 
 
 class Entrance(Side):
@@ -65,9 +67,9 @@ class Entrance(Side):
 def stand_beside(
     module: nn.Module, host: Host, data: Data, network: Network, trigger: Trigger, message: Message
 ) -> None:
-    """Put a compiled circuit beside a network; it does nothing yet. Its ports: `live`, then those of the message."""
+    """Put a compiled circuit beside a network; it does nothing yet."""
     stands = place(module, host, data.train.x[:2], "")
-    reads = reader(module, trigger, data, message, network.inputs - 1)
+    reads = reader(module, trigger, data, message, network.inputs)
     _only(module, Sidecar)
     connect(module, Sidecar(reads, copy.deepcopy(network), stands.shape), NAME, stands, data.train.x[:2])
 
