@@ -46,7 +46,7 @@ def judged(claim: Claim, size: Size, study: Study, folder: RunFolder) -> dict[st
         "controls": [asdict(control) for control in findings.controls],
         "anchors": [asdict(anchor) for anchor in anchors],
         "invalid": findings.faults,
-        "seeds": max(arm.seeds for arm in study.arms),
+        "seeds": study.seeds,
         "look": study.look,
         "level": level,
     }
