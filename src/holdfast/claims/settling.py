@@ -35,6 +35,7 @@ def judged(claim: Claim, size: Size, study: Study, folder: RunFolder) -> dict[st
                 "effect": found.effect,
                 "interval": list(found.interval) if found.interval else None,
                 "d": found.part.d,
+                "about": found.part.about,
                 "says": found.part.says,
                 "necessary": found.part.necessary,
                 "units": found.units,
