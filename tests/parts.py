@@ -1,4 +1,4 @@
-"""Every implant, pressure and probe there is. The contracts in `test_contracts.py` run over these lists."""
+"""Every implant, pressure, probe and sample there is. The contracts in `test_contracts.py` run over these lists."""
 
 from holdfast import (
     SAM,
@@ -36,6 +36,7 @@ from holdfast import (
 from holdfast.implants.canaries import Canaries
 from holdfast.pressures.own import Own
 from holdfast.probes import Accuracy, Distance, Gradient, Presence
+from holdfast.samples import Capacity, Memory, Tolerance
 
 CORNER = Patch(size=2, row=0, column=0)
 
@@ -99,3 +100,10 @@ TOKEN_PROBES = [
     Exposure(prefix=(1,), secret=(3, 4), space=((3, 4), (4, 5, 6)), name="pair", exact_up_to=5),
 ]
 """Those that ask for the next token."""
+SMALL = Memory(neurons=8, layers=3)
+SAMPLES = [
+    Capacity(memory=SMALL, messages=40),
+    Capacity(memory=SMALL, messages=40, most=4),
+    Tolerance(memory=SMALL, levels=3, messages=40, weights=5),
+    Tolerance(memory=SMALL, levels=3, messages=40, weights=5, own=True),
+]

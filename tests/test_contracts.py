@@ -11,18 +11,20 @@ import torch
 from conftest import same_bits
 from foreign import MODELS, made
 from holdfast import BadNets, Uchida
+from holdfast.cells import measured
 from holdfast.hosts.adopt import Adopted
 from holdfast.implants.canaries import Canaries
 from holdfast.implants.written import WrittenImplant
-from holdfast.parts import Implant, Pressure, Probe, parts_of
+from holdfast.parts import Implant, Pressure, Probe, Sample, parts_of
 from holdfast.pressures.base import Checkpoint
 from holdfast.probes import Look
 from holdfast.settings import digest, settings
 from holdfast.training.nets import Nets
-from parts import IMPLANTS, OWN, PRESSURES, PROBES, TOKEN_PROBES
+from holdfast.training.streams import Streams
+from parts import IMPLANTS, OWN, PRESSURES, PROBES, SAMPLES, TOKEN_PROBES
 
 ids = repr
-EVERY = [*IMPLANTS, *PRESSURES, *OWN, *PROBES, *TOKEN_PROBES]
+EVERY = [*IMPLANTS, *PRESSURES, *OWN, *PROBES, *TOKEN_PROBES, *SAMPLES]
 
 
 @pytest.mark.parametrize("part", EVERY, ids=ids)
@@ -122,3 +124,12 @@ def test_a_probe_of_next_tokens(probe):
     assert measures
     for name, value in measures.items():
         assert value.shape == (3,), name
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=ids)
+def test_a_sample(sample):
+    assert isinstance(sample, Sample)
+    found, again, other = (measured(sample, Streams(0, seed)) for seed in (1, 1, 2))
+    assert found == again, "measuring is a function of the streams"
+    assert found != other, "seeds draw anew"
+    assert found.keys() == other.keys()

@@ -28,6 +28,7 @@ PUBLIC = {
     "Barrier",
     "CNN",
     "Beside",
+    "Census",
     "Blend",
     "DamagedRun",
     "DeadUnits",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from holdfast.errors import DamagedRun as DamagedRun
     from holdfast.errors import HoldfastError as HoldfastError
     from holdfast.errors import UsageError as UsageError
+    from holdfast.experiment import Census as Census
     from holdfast.experiment import Experiment as Experiment
     from holdfast.experiment import Study as Study
     from holdfast.hosts import CNN as CNN
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "auditing": ("Audit",),
     "errors": ("DamagedRun", "HoldfastError", "UsageError"),
-    "experiment": ("Experiment", "Study"),
+    "experiment": ("Census", "Experiment", "Study"),
     "hosts": ("CNN", "GPT", "LENET_300_100", "MLP", "HuggingFace"),
     "implants": (
         "Backdoor",

@@ -1,6 +1,7 @@
-"""How one batch of cells is run: planted, or pressed while the probes look."""
+"""How one batch of cells is run: planted, pressed while the probes look, or measured without any training."""
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -8,8 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from holdfast.errors import DamagedRun, HoldfastError
-from holdfast.experiment import Cell, Planting, Pressing
-from holdfast.parts import Probe, parts_of
+from holdfast.experiment import Cell, Measuring, Planting, Pressing
+from holdfast.parts import Probe, Sample, parts_of
 from holdfast.pressures.base import Checkpoint
 from holdfast.probes import STANDARD, Accuracy, Look, Presence
 from holdfast.settings import settings
@@ -94,6 +95,32 @@ def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) 
     for recorder in recorders:
         recorder.end()
     slot.clear()
+
+
+def measure(cells: Sequence[Measuring], folder: RunFolder, slot: Slot, tick: Tick) -> None:
+    """Measure samples, a seed at a time, and write what they say."""
+    for cell in cells:
+        recorder = _recorder(cell, folder)
+        recorder.add("census", 0, measured(cell.sample, Streams(cell.root, cell.seed)))
+        recorder.end()
+        tick(cell.steps)
+
+
+def measured(sample: Sample, streams: Streams) -> dict[str, float]:
+    """What a sample says of one seed, held to its form.
+
+    Raises:
+        HoldfastError: it gave something else than named numbers.
+    """
+    found = sample.measure(streams)
+    if not isinstance(found, Mapping) or not found:
+        raise HoldfastError(f"{sample.label} must measure a mapping of names to numbers; got {found!r}.")
+    for name, value in found.items():
+        if name in RESERVED:
+            raise HoldfastError(f"{sample.label} calls a measure {name!r}, which is taken. Give it another name.")
+        if not isinstance(value, Real):
+            raise HoldfastError(f"{sample.label} must measure numbers; {name} is {value!r}.")
+    return {name: float(value) for name, value in found.items()}
 
 
 def _seen(first: Pressing, site: Site) -> list[int]:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from holdfast.engines.base import LARGEST_BATCH, one_thread
-from holdfast.experiment import Cell, Experiment, Pressing, Study
+from holdfast.experiment import Cell, Experiment, Measuring, Planting, Pressing, Study
 from holdfast.parts import Host, Pressure, Probe
 
 STEPS = 12
@@ -27,8 +27,17 @@ class Estimate:
     """Wall-clock time on so many workers if nothing else runs, mostly right within a factor of 1.5; None: not known."""
     disk_bytes: int
     workers: int
+    measured: int = 0
+    """Seeds of censuses. How long one takes is not known before it is measured."""
 
     def __str__(self) -> str:
+        measured = f"{self.measured:,} seeds to measure, {self.workers} at a time" if self.measured else ""
+        if not self.nets and measured:
+            return measured
+        return "; ".join([self._pressed, *([measured] if measured else [])])
+
+    @property
+    def _pressed(self) -> str:
         if self.seconds is None:
             return f"{self.nets:,} trainings of yours, {self.workers} at a time"
         return (
@@ -48,7 +57,7 @@ def all_cells(study: Study) -> list[Cell]:
     """Every cell a study can have, with some setting of each grid in place of the one that will be chosen."""
     # Another one for each arm: had two arms the same, the cells of their comparison would be those of the arm itself.
     some = {study.arm_name(arm): arm.grid[i % len(arm.grid)] for i, arm in enumerate(study.arms)}
-    cells: list[Cell] = [*study.plantings(), *study.tunings(study.arms), *study.judged(some)]
+    cells: list[Cell] = [*study.plantings(), *study.tunings(study.arms), *study.judged(some), *study.measurings()]
     return list(dict.fromkeys(cells))
 
 
@@ -72,7 +81,7 @@ def estimate(study: Study, workers: int) -> Estimate:
         if isinstance(cell, Pressing):
             step_s, look_s, _ = speeds[cell.planting.host, _batch(cell.pressure)]
             seconds += cell.steps * step_s + len(cell.looks) * look_s
-        else:
+        elif isinstance(cell, Planting):
             step_s, _, held = next(speed for (host, _), speed in speeds.items() if host == cell.host)
             seconds += cell.steps * step_s
             weights += held
@@ -80,16 +89,17 @@ def estimate(study: Study, workers: int) -> Estimate:
     lines = sum(len(cell.looks) for cell in pressed)
     return Estimate(
         nets=len(pressed),
-        net_steps=sum(cell.steps for cell in cells),
+        net_steps=sum(cell.steps for cell in cells if isinstance(cell, Planting | Pressing)),
         seconds=seconds / workers + 3,
         disk_bytes=int(4 * weights + BYTES_A_LOOK * lines + BYTES_A_CELL * len(cells)),
         workers=workers,
+        measured=len(study.measurings()),
     )
 
 
 def _trainings(study: Study, workers: int) -> Estimate:
-    pressed = sum(isinstance(cell, Pressing) for cell in all_cells(study))
-    return Estimate(nets=pressed, net_steps=0, seconds=None, disk_bytes=0, workers=workers)
+    pressed, measured = (sum(isinstance(c, kind) for c in all_cells(study)) for kind in (Pressing, Measuring))
+    return Estimate(nets=pressed, net_steps=0, seconds=None, disk_bytes=0, workers=workers, measured=measured)
 
 
 def _batch(pressure: Pressure) -> int:

@@ -1,16 +1,17 @@
 """What a study is made of: arms, and the cells that get stored. Imports no torch.
 
 Study -> arms (Experiment) -> cells (Planting, Pressing), one net each
+      -> censuses (Census) -> cells (Measuring), one seed each
 """
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import UsageError, nearest, whole
-from holdfast.parts import Host, Implant, Pressure, Probe, Task, parts_of
+from holdfast.parts import Host, Implant, Pressure, Probe, Sample, Task, parts_of
 
 if TYPE_CHECKING:
     from holdfast.pressures.fit import Fit
@@ -56,6 +57,11 @@ class Planting:
         """Optimiser steps that planting takes."""
         return self.training.steps if self.training else 0
 
+    @property
+    def title(self) -> str:
+        """What it is called while it runs."""
+        return self.implant.label
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pressing:
@@ -95,8 +101,36 @@ class Pressing:
             return 1
         return self.looks[-1] + ((self.reactivation.steps or 0) if self.reactivation else 0)
 
+    @property
+    def title(self) -> str:
+        """What it is called while it runs."""
+        return f"{self.planting.implant.label} / {getattr(self.pressure, 'name', self.pressure.label)}"
 
-Cell = Planting | Pressing
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """One seed of a sample. Nothing is trained."""
+
+    sample: Sample
+    seed: int
+    root: int
+
+    def batch_key(self) -> Hashable:
+        """Every seed is measured alone: there is nothing to share, and a kill costs one seed at most."""
+        return ("measuring", self.sample, self.seed, self.root)
+
+    @property
+    def steps(self) -> int:
+        """1: one measurement."""
+        return 1
+
+    @property
+    def title(self) -> str:
+        """What it is called while it runs."""
+        return self.sample.label
+
+
+Cell = Planting | Pressing | Measuring
 
 
 def _expect(field: str, value: object, protocol: type) -> None:
@@ -255,15 +289,41 @@ class Experiment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Census:
+    """One sample at all its seeds: what is measured and not trained. It gets no verdict; a claim may judge it."""
+
+    sample: Sample
+    name: str = ""
+    """Default: the sample's label."""
+    seeds: int = 20
+
+    def __post_init__(self) -> None:
+        _expect("sample", self.sample, Sample)
+        whole("seeds", self.seeds)
+        if self.seeds < 1:
+            raise UsageError(f"A census needs a seed or more; got {self.seeds}.")
+
+    @property
+    def title(self) -> str:
+        """What it is called in tables."""
+        return self.name or self.sample.label
+
+    def measurings(self, root: int) -> list[Measuring]:
+        """Its cells, one a seed."""
+        return [Measuring(sample=self.sample, seed=seed, root=root) for seed in range(self.seeds)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
-    """Arms that answer one question together.
+    """Arms, censuses or both, that answer one question together.
 
     `compare` names pairs of arms (reference, other); the other is also run under the setting that was chosen on the
     reference, so that the two can be compared seed by seed.
     """
 
     name: str
-    arms: tuple[Experiment, ...]
+    arms: tuple[Experiment, ...] = ()
+    censuses: tuple[Census, ...] = ()
     question: str = "Does training remove it?"
     compare: tuple[tuple[str, str], ...] = ()
     root: int = 0
@@ -275,12 +335,15 @@ class Study:
     """Whether the arms are canaries, from the easiest to remove to the hardest, and the training gets a grade."""
 
     def __post_init__(self) -> None:
-        if not self.arms:
-            raise UsageError(f"Study {self.name!r} has no arms.")
-        names = [self.arm_name(arm) for arm in self.arms]
-        for name in names:
-            if names.count(name) > 1:
-                raise UsageError(f"Two arms are called {name!r}. Give one of them another `name`.")
+        if not self.arms and not self.censuses:
+            raise UsageError(f"Study {self.name!r} has no arms and no censuses.")
+        for what, names in (
+            ("arms", [self.arm_name(arm) for arm in self.arms]),
+            ("censuses", [census.title for census in self.censuses]),
+        ):
+            for name in names:
+                if names.count(name) > 1:
+                    raise UsageError(f"Two {what} are called {name!r}. Give one of them another `name`.")
         whole("look", self.look)
         if self.look < 1:
             raise UsageError(f"Looks are counted from 1; got look={self.look}.")
@@ -300,8 +363,24 @@ class Study:
                 )
 
     def with_seeds(self, seeds: int) -> "Study":
-        """The same study with so many judged seeds in every arm."""
-        return replace(self, arms=tuple(replace(arm, seeds=seeds) for arm in self.arms))
+        """The same study with so many judged seeds in every arm and census."""
+        return self._reseeded(lambda _: seeds)
+
+    def with_more(self, seeds: int) -> "Study":
+        """The same study with so many seeds added to every arm and census."""
+        return self._reseeded(lambda before: before + seeds)
+
+    def _reseeded(self, seeds: Callable[[int], int]) -> "Study":
+        return replace(
+            self,
+            arms=tuple(replace(arm, seeds=seeds(arm.seeds)) for arm in self.arms),
+            censuses=tuple(replace(census, seeds=seeds(census.seeds)) for census in self.censuses),
+        )
+
+    @property
+    def seeds(self) -> int:
+        """The most seeds that an arm or a census has."""
+        return max([*(arm.seeds for arm in self.arms), *(census.seeds for census in self.censuses)])
 
     @staticmethod
     def arm_name(arm: Experiment) -> str:
@@ -322,6 +401,21 @@ class Study:
         if name not in self.named:
             raise nearest(name, self.named, what="arm")
         return self.named[name]
+
+    def census(self, name: str) -> Census:
+        """One census by name.
+
+        Raises:
+            UsageError: no such census; the nearest one is named.
+        """
+        named = {census.title: census for census in self.censuses}
+        if name not in named:
+            raise nearest(name, named, what="census")
+        return named[name]
+
+    def measurings(self) -> list[Measuring]:
+        """Every seed of every census."""
+        return [cell for census in self.censuses for cell in census.measurings(self.root)]
 
     def planting(self, arm: Experiment, *, tuning: bool, planted: bool) -> list[Planting]:
         """The nets of one arm before pressure, one a seed; no controls where the implant has none."""

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.experiment import Study
@@ -16,19 +17,22 @@ from holdfast.store.measures import read
 def as_it_was(study: Study, folder: RunFolder) -> Study:
     """A study as it comes from its recipe, with the seeds and the look that a run of it has."""
     stored = folder.study()["study"]
-    if len(stored["arms"]) != len(study.arms):
-        raise _changed(folder)
-    arms = tuple(replace(arm, seeds=its["seeds"]) for arm, its in zip(study.arms, stored["arms"], strict=True))
-    return replace(study, arms=arms, look=stored.get("look", 1))
+    held: dict[str, Any] = {}
+    for field in ("arms", "censuses"):
+        now, then = getattr(study, field), stored.get(field, [])
+        if len(now) != len(then):
+            raise _changed(folder)
+        held[field] = tuple(replace(one, seeds=its["seeds"]) for one, its in zip(now, then, strict=True))
+    return replace(study, **held, look=stored.get("look", 1))
 
 
 def extended(study: Study, folder: RunFolder, seeds: int, recipe: Path | None, out: Path | None) -> Study:
-    """The study with more seeds in every arm, counted as one more look; its folder holds the cells that are done.
+    """The study with more seeds everywhere, counted as one more look; its folder holds the cells that are done.
 
     Args:
         study: as it comes from its recipe or claim.
         folder: a complete run of it.
-        seeds: more of them, for each arm.
+        seeds: more of them, for each arm and census.
         recipe: the file that the study comes from.
         out: folder for runs.
 
@@ -45,8 +49,7 @@ def extended(study: Study, folder: RunFolder, seeds: int, recipe: Path | None, o
         raise _changed(folder)
     if folder.verdict() is None:
         raise HoldfastError(f"{folder.path} is not complete. Let it end first: the command that started it goes on.")
-    arms = tuple(replace(arm, seeds=arm.seeds + seeds) for arm in before.arms)
-    more = replace(before, arms=arms, look=before.look + 1)
+    more = replace(before.with_more(seeds), look=before.look + 1)
     new, _ = folder_of(more, out, recipe)
     earlier = folder.extension()
     if earlier not in (None, new.name):

@@ -1,4 +1,4 @@
-"""What hosts, tasks, implants, pressures and probes must offer. Structural: nothing is subclassed. Imports no torch."""
+"""What hosts, tasks, implants, pressures, probes and samples must offer. Nothing is subclassed. Imports no torch."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from holdfast.tasks.base import Data, Split
     from holdfast.training.nets import Nets
     from holdfast.training.site import Site
+    from holdfast.training.streams import Streams
 
 
 @runtime_checkable
@@ -101,3 +102,14 @@ class Probe(Protocol):
 
     def __call__(self, look: "Look") -> Mapping[str, "Tensor"]:
         """Measures by name, each with one entry a net."""
+
+
+@runtime_checkable
+class Sample(Protocol):
+    """Something that is measured and not trained: random nets, an enumeration, a circuit under noise."""
+
+    @property
+    def label(self) -> str: ...
+
+    def measure(self, streams: "Streams") -> Mapping[str, float]:
+        """Measures by name, of one seed: a function of the sample's fields and of the streams, and of nothing else."""

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from holdfast.errors import HoldfastError, UsageError, nearest
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Census, Experiment, Study
 from holdfast.own_file import load
 
 F = TypeVar("F", bound=Callable[[], Any])
 
 
 def recipe(function: F) -> F:
-    """Mark a function without arguments as a recipe. It returns a `Study`, an `Experiment`, a list, or an `Audit`."""
+    """Mark a function without arguments as a recipe. It returns a `Study`, an `Experiment`, a `Census`, a list, or an
+    `Audit`."""
     function.__holdfast_recipe__ = True  # type: ignore[attr-defined]
     return function
 
@@ -60,19 +61,21 @@ def as_study(value: Any, name: str) -> Study:
     """What a recipe returned, as a study.
 
     Raises:
-        UsageError: it is neither a study nor experiments.
+        UsageError: it is neither a study nor experiments or censuses.
     """
     if isinstance(value, Study):
         return value
     if callable(getattr(value, "study", None)) and not isinstance(value, type):  # an Audit
         study: Study = value.study(name)
         return study
-    if isinstance(value, Experiment):
-        return Study(name=name, arms=(value,))
-    if isinstance(value, list | tuple) and value and all(isinstance(v, Experiment) for v in value):
-        return Study(name=name, arms=tuple(value))
+    parts = tuple(value) if isinstance(value, list | tuple) else (value,)
+    arms = tuple(part for part in parts if isinstance(part, Experiment))
+    censuses = tuple(part for part in parts if isinstance(part, Census))
+    if parts and len(arms) + len(censuses) == len(parts):
+        return Study(name=name, arms=arms, censuses=censuses)
     raise UsageError(
-        f"Recipe {name} returned {type(value).__name__}; expected a Study, an Experiment, a list of them, or an Audit."
+        f"Recipe {name} returned {type(value).__name__}; expected a Study, an Experiment, a Census, a list of them, or "
+        f"an Audit."
     )
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from holdfast.cells import plant, press
+from holdfast.cells import measure, plant, press
 from holdfast.engines.base import Engine, Kinds, Watch
-from holdfast.experiment import Planting, Pressing, Study
+from holdfast.experiment import Measuring, Planting, Pressing, Study
 from holdfast.judging import judge, strongest_attacker, well_planted
 from holdfast.store import RunFolder
 
-KINDS: Kinds = {Planting: plant, Pressing: press}
+KINDS: Kinds = {Planting: plant, Pressing: press, Measuring: measure}
 """How a batch of each kind of cell is run."""
 
 
@@ -16,7 +16,7 @@ def run(study: Study, folder: RunFolder, engine: Engine, watch: Watch) -> dict[s
     """Run a study to its verdicts. What is complete already is not run again.
 
     Args:
-        study: what to plant, press and judge.
+        study: what to plant, press, measure and judge.
         folder: where it is written. `folder.begin` has been called, so the settings are on disk before step 1.
         engine: where the cells are run.
         watch: is told how far it is.
@@ -34,6 +34,9 @@ def run(study: Study, folder: RunFolder, engine: Engine, watch: Watch) -> dict[s
 
     # Press fresh seeds and their controls with it, while the probes look at test data.
     engine.run("pressing", study.judged(chosen), KINDS, folder, watch)
+
+    # Measure what is not trained.
+    engine.run("measuring", study.measurings(), KINDS, folder, watch)
 
     verdict = judge(study, folder)
     folder.write_verdict(verdict)

@@ -34,6 +34,47 @@ def test_a_part_comes_out_each_way(part, mean, verdict):
     assert judged.interval.low < judged.effect < judged.interval.high
 
 
+BAND = Part(name="c", effect="an effect", about=1.0, d=0.1, bounds=(0.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "verdict", "why"),
+    [
+        (1.0, 0.05, "SUPPORTED", "The whole interval lies between 0.9 and 1.1."),
+        (1.5, 0.1, "REFUTED", "The whole interval lies above 1.1."),
+        (0.5, 0.1, "REFUTED", "The whole interval lies below 0.9."),
+        (1.1, 0.1, "UNDECIDED", "The interval holds 1.1."),
+        (0.9, 0.1, "UNDECIDED", "The interval holds 0.9."),
+        (1.0, 1.0, "UNDECIDED", "The interval holds 0.9 and 1.1."),
+    ],
+)
+def test_a_band_comes_out_each_way(mean, spread, verdict, why):
+    drawn = values(0, spread=spread)
+    judged = judge_mean(BAND, mean + drawn - drawn.mean(), LEVEL)
+    assert (judged.verdict, judged.reason) == (verdict, why)
+    assert judged.interval.low < judged.effect < judged.interval.high
+    assert BAND.says == "0.9 to 1.1"
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(1.0, "SUPPORTED"), (1.585, "REFUTED"), (0.0, "REFUTED")])
+def test_units_that_agree_on_what_lies_in_a_band_or_outside(value, verdict):
+    """Of values up to 3, others may be 2 above 1 and only 1 below it, so support takes many more than refutation."""
+    verdicts = {n: judge_mean(BAND, [value] * n, LEVEL).verdict for n in (2, 20, 120)}
+    assert verdicts == {2: "UNDECIDED", 20: "UNDECIDED" if verdict == "SUPPORTED" else verdict, 120: verdict}
+    assert judge_mean(BAND, [value] * 120, LEVEL).reason.startswith("All 120 units agree. The whole interval lies")
+
+
+def test_an_effect_is_about_a_value_or_beyond_one():
+    with pytest.raises(ValueError, match="`about` a value"):
+        Part(name="c", effect="", about=1.0, d=0.1, more=True)
+
+
+def test_why_names_the_side():
+    why = {(p.more, v): judge_mean(p, values(v), LEVEL).reason for p in (ABOVE, BELOW) for v in (0.9, 0.1)}
+    above, below = (f"The whole interval lies {side} 0.5." for side in ("above", "below"))
+    assert why == {(True, 0.9): above, (True, 0.1): below, (False, 0.9): above, (False, 0.1): below}
+
+
 SHARE = dataclasses.replace(ABOVE, bounds=(0.0, 1.0))
 
 

@@ -1,12 +1,14 @@
 """Prove, before anything is pressed, that a study can be believed."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from holdfast.cells import measured
 from holdfast.checks.own import check_own
 from holdfast.checks.promise import Promise
 from holdfast.engines.base import one_thread
@@ -34,6 +36,7 @@ def check(study: Study, workers: int) -> Iterator[Promise]:
     seed.
     """
     yield from check_own(study.arms[0]) if study.graded else _arms(study)
+    yield from _censuses(study)
     cost = estimate(study, workers)
     yield Promise("study", None, f"{cost}.")
     for seeds in sorted({arm.seeds for arm in study.arms}):
@@ -49,6 +52,18 @@ def _arms(study: Study) -> Iterator[Promise]:
                 done.add(hosting)
                 yield from _planting(study, arm)
             yield _resume(study, arm)
+
+
+def _censuses(study: Study) -> Iterator[Promise]:
+    """One seed of each, measured twice."""
+    for census in study.censuses:
+        began = time.perf_counter()
+        with one_thread():
+            once, again = (measured(census.sample, Streams(study.root, 0)) for _ in range(2))
+        took = f"{len(once)} measures, {(time.perf_counter() - began) / 2:.2g} s a seed"
+        same = repr(once) == repr(again)  # NaN is the same as NaN
+        mend = "" if same else " Draw all that is random from the streams."
+        yield Promise(census.title, same, f"{took}; twice {'the same' if same else 'not the same'} numbers.{mend}")
 
 
 def what_seeds_tell(seeds: int) -> str:

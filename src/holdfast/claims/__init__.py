@@ -4,10 +4,11 @@ from typing import get_args
 
 from holdfast.claims.base import Anchor, Claim, Control, Evidence, Findings, Size
 from holdfast.claims.every_weight import EveryWeight
+from holdfast.claims.one_bit_neurons import OneBitNeurons
 from holdfast.claims.rare_trigger import RareTrigger
 from holdfast.claims.settling import judged, settling
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (EveryWeight(), RareTrigger())}
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (EveryWeight(), RareTrigger(), OneBitNeurons())}
 """By name, in the order of the debate."""
 
 

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Literal, Protocol
 
 from holdfast.experiment import Experiment, Pressing, Study
+from holdfast.judging.censuses import measured_of
 from holdfast.judging.planting import Planted, planted
 from holdfast.judging.reading import measures_of, trace_of
 from holdfast.stats import Judged, Outcome, Part, outcome
@@ -71,7 +72,7 @@ class Claim(Protocol):
 
 @dataclass(frozen=True)
 class Evidence:
-    """The measures of a claim's study, by arm and seed."""
+    """The measures of a claim's study, by arm or census and seed."""
 
     study: Study
     folder: RunFolder
@@ -128,6 +129,11 @@ class Evidence:
             columns = measures.phase("pressure")
             found[seed] = columns[measure][columns["step"].index(budget)]
         return found
+
+    def measured(self, name: str, measure: str) -> Mapping[int, float]:
+        """What a census measured, by seed."""
+        found = measured_of(self.study, self.study.census(name), self.folder)
+        return {seed: measures[measure] for seed, measures in found.items()}
 
     def at_start(self, name: str, measure: str) -> Mapping[int, float]:
         """A measure at step 0, by seed."""

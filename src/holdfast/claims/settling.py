@@ -35,6 +35,7 @@ def judged(claim: Claim, size: Size, study: Study, folder: RunFolder) -> dict[st
                 "effect": found.effect,
                 "interval": list(found.interval) if found.interval else None,
                 "d": found.part.d,
+                "about": found.part.about,
                 "says": found.part.says,
                 "necessary": found.part.necessary,
                 "units": found.units,
@@ -46,7 +47,7 @@ def judged(claim: Claim, size: Size, study: Study, folder: RunFolder) -> dict[st
         "controls": [asdict(control) for control in findings.controls],
         "anchors": [asdict(anchor) for anchor in anchors],
         "invalid": findings.faults,
-        "seeds": max(arm.seeds for arm in study.arms),
+        "seeds": study.seeds,
         "look": study.look,
         "level": level,
     }

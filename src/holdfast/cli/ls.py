@@ -41,4 +41,5 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     arms = {arm["arm"]: arm["label"] for arm in verdict["arms"]} if verdict else {}
     labels = list(arms.values())
     counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
-    return {"run": folder.name, "started": started, "status": counts or "not complete", "arms": arms}
+    measured = f"{len(verdict['censuses'])} measured" if verdict else "not complete"
+    return {"run": folder.name, "started": started, "status": counts or measured, "arms": arms}

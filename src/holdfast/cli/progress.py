@@ -13,7 +13,6 @@ from rich.table import Table
 
 from holdfast.engines import Batch
 from holdfast.estimate import duration
-from holdfast.experiment import Pressing
 
 PLAIN_EVERY_S = 10.0
 
@@ -26,7 +25,7 @@ class _Row:
 
 
 class Progress:
-    """Adds up what the batches report, one row for each implant and pressure."""
+    """Adds up what the batches report, one row for each implant and pressure, or sample."""
 
     def __init__(self) -> None:
         self.stage = ""
@@ -46,19 +45,19 @@ class Progress:
     def begin(self, stage: str, batches: Sequence[Batch]) -> None:
         self.stage, self.rows, self.began, self._of = stage, {}, time.monotonic(), {}
         for batch in batches:
-            row = self.rows.setdefault(label(batch), _Row())
+            row = self.rows.setdefault(batch.cells[0].title, _Row())
             row.nets += len(batch.cells)
             row.total += batch.net_steps
         self.draw()
 
     def tick(self, batch: Batch, net_steps: int) -> None:
         self._of[batch.key] = self._of.get(batch.key, 0) + net_steps
-        self.rows[label(batch)].done += net_steps
+        self.rows[batch.cells[0].title].done += net_steps
         self.draw()
 
     def done(self, batch: Batch) -> None:
         # Planting may train fewer hosts than it has cells, and a resumed batch starts in the middle.
-        self.rows[label(batch)].done += batch.net_steps - self._of.get(batch.key, 0)
+        self.rows[batch.cells[0].title].done += batch.net_steps - self._of.get(batch.key, 0)
         self._of[batch.key] = batch.net_steps
         self.draw()
 
@@ -74,14 +73,6 @@ class Progress:
 
     def draw(self) -> None:
         """Show it."""
-
-
-def label(batch: Batch) -> str:
-    """Implant and pressure of a batch."""
-    first = batch.cells[0]
-    if isinstance(first, Pressing):
-        return f"{first.planting.implant.label} / {getattr(first.pressure, 'name', first.pressure.label)}"
-    return first.implant.label
 
 
 class LiveTable(Progress):
@@ -107,7 +98,7 @@ class LiveTable(Progress):
     def draw(self) -> None:
         table = Table(box=None, pad_edge=False)
         table.add_column(f"{self.stage}, {self.left()} left", min_width=44)
-        for heading in ("nets", "step", ""):
+        for heading in ("number", "step", ""):
             table.add_column(heading, justify="right")
         for name, row in self.rows.items():
             step = f"{row.done // row.nets:,} / {row.total // row.nets:,}"
@@ -127,7 +118,7 @@ class PlainLines(Progress):
         super().begin(stage, batches)
         if batches:
             nets = sum(row.nets for row in self.rows.values())
-            print(f"{stage}: {nets:,} nets", file=sys.stderr, flush=True)
+            print(f"{stage}: {nets:,} in all", file=sys.stderr, flush=True)
 
     def draw(self) -> None:
         if self.rows and time.monotonic() - self.spoke >= PLAIN_EVERY_S:

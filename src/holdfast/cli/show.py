@@ -69,11 +69,13 @@ def answer(folder: RunFolder) -> dict[str, Any]:
     arms = [{"arm": a["arm"], **{k: a[k] for k in KEYS}} for a in verdict["arms"]]
     comparisons = [{k: v for k, v in c.items() if k != "cells"} for c in verdict["comparisons"]]
     graded = {"grade": verdict["grade"]} if "grade" in verdict else {}
+    censuses = [{k: v for k, v in census.items() if k != "cells"} for census in verdict["censuses"]]
     return {
         "run": folder.name,
         **graded,
         "arms": arms,
         "comparisons": comparisons,
+        **({"censuses": censuses} if censuses else {}),
         "seconds": round(folder.seconds(), 1),
     }
 
@@ -144,6 +146,14 @@ def _print_verdict(folder: RunFolder, console: "Console") -> None:
     console.print(f"\n[bold]{_plain(verdict['question'])}[/]")
     if "grade" in verdict:
         console.print(_plain(verdict["grade"]["sentence"]))
+    if verdict["arms"]:
+        _print_arms(verdict, console)
+    if verdict["censuses"]:
+        console.print(_measured(verdict["censuses"]))
+    console.print(f"[dim]run  {_plain(shown(folder.path))}[/]", soft_wrap=True)
+
+
+def _print_arms(verdict: Mapping[str, Any], console: "Console") -> None:
     console.print(_table(verdict["arms"]))
     for arm in verdict["arms"]:
         setting = f" Setting: {arm['setting']}." if arm["setting"] else ""
@@ -160,7 +170,23 @@ def _print_verdict(folder: RunFolder, console: "Console") -> None:
         f"\n[dim]share: exact interval of the share removed for REMOVED, else of the share held, at "
         f"{', '.join(f'{100 * level:g} %' for level in levels)}; lost: host wrecked or diverged.[/]"
     )
-    console.print(f"[dim]run  {_plain(shown(folder.path))}[/]", soft_wrap=True)
+
+
+def _measured(censuses: Sequence[Mapping[str, Any]]) -> "Table":
+    """What was measured: mean and range over the seeds."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    for heading in ("measured", "measure"):
+        table.add_column(heading)
+    for heading in ("seeds", "mean", "least", "most"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for census in censuses:
+        for name, found in census["measures"].items():
+            figures = ("–" if found[k] is None else f"{found[k]:.4g}" for k in ("mean", "least", "most"))
+            table.add_row(_plain(census["census"]), _plain(name), str(found["seeds"]), *figures)
+    return table
 
 
 def _table(arms: Sequence[Mapping[str, Any]]) -> "Table":

@@ -8,6 +8,7 @@ from typing import Any
 from holdfast.experiment import SCHEMA, Study
 from holdfast.judging.arms import arm_row
 from holdfast.judging.attacker import Attacker, strongest_attacker
+from holdfast.judging.censuses import census_row
 from holdfast.judging.comparisons import comparison_row
 from holdfast.judging.grade import Cost, grade
 from holdfast.judging.planting import moved, planted, well_planted
@@ -19,10 +20,10 @@ __all__ = ["Attacker", "judging", "moved", "planted", "strongest_attacker", "wel
 
 
 def judge(study: Study, folder: RunFolder) -> dict[str, Any]:
-    """Judge every arm and comparison of a study whose cells are complete.
+    """Judge every arm and comparison of a study whose cells are complete, and say what its censuses measured.
 
     Returns:
-        Plain JSON, the same for the same measures: `study`, `question`, `arms`, `comparisons`.
+        Plain JSON, the same for the same measures: `study`, `question`, `arms`, `comparisons`, `censuses`.
     """
     attackers = {
         study.arm_name(arm): strongest_attacker(study, arm, folder)
@@ -40,6 +41,7 @@ def judge(study: Study, folder: RunFolder) -> dict[str, Any]:
         **({"grade": grade(together, _cost(study, attackers, folder))} if study.graded else {}),
         "arms": rows,
         "comparisons": [comparison_row(study, pair, attackers, verdicts, folder) for pair in study.compare],
+        "censuses": [census_row(study, census, folder) for census in study.censuses],
     }
 
 

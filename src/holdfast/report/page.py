@@ -1,6 +1,7 @@
 """Write the report: one HTML file that opens from disk, and each figure as SVG and PDF."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,16 @@ def _answer(run: Run) -> str:
         counts = {word: [p["name"] for p in run.claim["parts"] if p["verdict"] == word] for word in PARTS}
         told = [f"{len(names)} {word.lower()} ({join(names)})" for word, names in counts.items() if names]
         return f"{run.claim['verdict']}. Of its {len(run.claim['parts'])} parts {', '.join(told)}."
-    return str(run.verdict["grade"]["sentence"]) if "grade" in run.verdict else answer(run.verdict["arms"])
+    if "grade" in run.verdict:
+        return str(run.verdict["grade"]["sentence"])
+    return " ".join([*([answer(run.verdict["arms"])] if run.arms else []), *_measured(run.verdict["censuses"])])
+
+
+def _measured(censuses: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence that names what was measured, if anything was."""
+    if not censuses:
+        return []
+    return [f"Measured, without any training: {join([str(census['census']) for census in censuses])}."]
 
 
 def _names(run: Run) -> list[str]:
@@ -80,6 +90,7 @@ def _names(run: Run) -> list[str]:
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["share"] = _share
+    environment.filters["figure"] = lambda value: "–" if value is None else f"{value:.4g}"
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.3g} %"
     environment.globals["mark"] = lambda verdict: MARKS[verdict]
     return environment

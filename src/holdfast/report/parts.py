@@ -11,17 +11,20 @@ SHADES = {"SUPPORTED": "#009E73", "REFUTED": "#D55E00", "UNDECIDED": "#556270"}
 
 
 def parts_drawing(i: int, part: Mapping[str, Any]) -> Drawing:
-    """One part: its interval, d as a line, and on which side of it the claim lies (shaded)."""
+    """One part: its interval, d (or the band within d of a value) as lines, and what is claimed, shaded."""
 
     def draw(axes: Axes) -> None:
         low, high = part["interval"] or (part["effect"], part["effect"])
-        ends = [part["d"], low, high]
-        margin = 0.25 * (max(ends) - min(ends)) or max(0.1, abs(part["d"]) / 2)
+        d, about = part["d"], part.get("about")
+        edges = [d] if about is None else [about - d, about + d]
+        ends = [*edges, low, high]
+        margin = 0.25 * (max(ends) - min(ends)) or max(0.1, abs(d) / 2)
         left, right = min(ends) - margin, max(ends) + margin
-        side = (part["d"], right) if part["says"].startswith(">") else (left, part["d"])
+        side = edges if about is not None else (d, right) if part["says"].startswith(">") else (left, d)
         colour = SHADES[part["verdict"]]
         axes.axvspan(*side, color="#eef2f5", linewidth=0)
-        axes.axvline(part["d"], color=INK, linewidth=1, linestyle=(0, (4, 2)))
+        for edge in edges:
+            axes.axvline(edge, color=INK, linewidth=1, linestyle=(0, (4, 2)))
         axes.plot([low, high], [0, 0], color=colour, linewidth=5, solid_capstyle="butt")
         axes.plot([part["effect"]], [0], marker="o", color=colour, markersize=9)
         axes.set(xlim=(left, right), ylim=(-1, 1), yticks=[], title=f"{part['name']}: {part['verdict']}")

@@ -1,5 +1,6 @@
 """From the effects of a claim's parts to its verdict."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,15 +22,30 @@ class Part:
     effect: str
     """What is measured, in words."""
     d: float
-    more: bool
+    more: bool = False
     """Whether the claim says that the effect is above d (or below it)."""
+    about: float | None = None
+    """Of an effect that is claimed to be this value: it lies within d of it, on either side."""
     necessary: bool = False
     bounds: tuple[float, float] | None = None
     """The least and the most that the effect of one unit can be; None: no bounds."""
 
+    def __post_init__(self) -> None:
+        if self.about is not None and self.more:
+            raise ValueError(f"{self.name}: an effect that is `about` a value lies within d of it, and not beyond.")
+
+    @property
+    def claimed(self) -> Interval:
+        """The effects that the claim says there are."""
+        if self.about is not None:
+            return Interval(self.about - self.d, self.about + self.d)
+        return Interval(self.d, math.inf) if self.more else Interval(-math.inf, self.d)
+
     @property
     def says(self) -> str:
-        """`> 0.5`, as the claim has it."""
+        """`> 0.5`, or `0.9 to 1.1`, as the claim has it."""
+        if self.about is not None:
+            return f"{self.claimed.low:g} to {self.claimed.high:g}"
         return f"{'>' if self.more else '<'} {self.d:g}"
 
 
@@ -59,7 +75,7 @@ def judge_mean(part: Part, values: Sequence[float], level: float) -> Judged:
 
 
 def judge_part(part: Part, statistic: Statistic, n: int, level: float, *, agreed: float | None = None) -> Judged:
-    """SUPPORTED if the whole interval lies on the claim's side of d, REFUTED if on the other, else UNDECIDED.
+    """SUPPORTED if the whole interval lies among the effects that are claimed, REFUTED if outside, else UNDECIDED.
 
     The interval is BCa over units. Where all n units agree on a value v, no bootstrap can say what else there is: the
     bounds of a unit's effect can. At this level at most a share q = 1 - ((1 - level) / 2)^(1/n) of all units is
@@ -87,7 +103,8 @@ def judge_part(part: Part, statistic: Statistic, n: int, level: float, *, agreed
         reason = f"No interval could be found over {n} units."
         return Judged(part=part, effect=effect, interval=None, units=n, verdict="UNDECIDED", reason=reason)
     verdict = _side(part, interval)
-    why = _why(part, verdict) if agreed is None else f"All {n} units agree. {_why(part, verdict)}"
+    why = _why(part, interval)
+    why = why if agreed is None else f"All {n} units agree. {why}"
     return Judged(part=part, effect=effect, interval=interval, units=n, verdict=verdict, reason=why)
 
 
@@ -124,13 +141,19 @@ def _agree(values: Floats) -> bool:
 
 
 def _side(part: Part, interval: Interval) -> PartVerdict:
-    above, below = interval.low > part.d, interval.high < part.d
-    if part.more:
-        return "SUPPORTED" if above else "REFUTED" if below else "UNDECIDED"
-    return "SUPPORTED" if below else "REFUTED" if above else "UNDECIDED"
+    low, high = part.claimed
+    if interval.low > low and interval.high < high:
+        return "SUPPORTED"
+    return "REFUTED" if interval.high < low or interval.low > high else "UNDECIDED"
 
 
-def _why(part: Part, verdict: PartVerdict) -> str:
-    if verdict == "UNDECIDED":
-        return f"The interval holds {part.d:g}."
-    return f"The whole interval lies {'above' if (verdict == 'SUPPORTED') == part.more else 'below'} {part.d:g}."
+def _why(part: Part, interval: Interval) -> str:
+    """Where the interval lies, seen from the edges of what is claimed."""
+    edges = [edge for edge in part.claimed if math.isfinite(edge)]
+    held = [f"{edge:g}" for edge in edges if interval.low <= edge <= interval.high]
+    if held:
+        return f"The interval holds {' and '.join(held)}."
+    under = [edge for edge in edges if edge < interval.low]
+    if 0 < len(under) < len(edges):
+        return f"The whole interval lies between {edges[0]:g} and {edges[1]:g}."
+    return f"The whole interval lies {f'above {under[-1]:g}' if under else f'below {edges[0]:g}'}."

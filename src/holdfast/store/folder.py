@@ -34,6 +34,8 @@ ARM = (
     *("held_interval", "removed_interval", "suppressed", "curve", "outcomes"),
 )
 """What `verdict.json` holds of every arm."""
+CENSUS = ("census", "sample", "seeds", "cells", "measures")
+"""What it holds of every census."""
 CLAIM = ("claim", "size", "sentence", "verdict", "parts", "controls", "anchors", "invalid", "seeds", "look", "level")
 """What `claim.json` holds."""
 PART = ("name", "what", "effect", "interval", "d", "says", "necessary", "units", "verdict", "reason")
@@ -103,10 +105,12 @@ class RunFolder:
         """What came out, or None while the run is not complete."""
         if not (self.path / "verdict.json").exists():
             return None
-        verdict = self._read("verdict.json")
+        verdict = {"censuses": [], **self._read("verdict.json")}  # runs from before there were any have none
         self._expect("verdict.json", verdict, ("question", "arms", "comparisons"))
         for arm in verdict["arms"]:
             self._expect("verdict.json", arm, ARM)
+        for census in verdict["censuses"]:
+            self._expect("verdict.json", census, CENSUS)
         return verdict
 
     def claim(self) -> dict[str, Any] | None:
@@ -128,7 +132,7 @@ class RunFolder:
         verdict = self.verdict() if (self.path / "study.json").exists() else None
         if verdict is None or verdict.get("rules") != rules:
             return False
-        sides = [side for arm in verdict["arms"] for side in arm["cells"].values()]
+        sides = [side for row in (*verdict["arms"], *verdict["censuses"]) for side in row["cells"].values()]
         return all(self.complete(key) for side in sides for key in side.values())
 
     def extension(self) -> str | None:

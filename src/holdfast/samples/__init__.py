@@ -1,0 +1,7 @@
+"""What is measured and not trained. One file a kind; a census is one of them at all its seeds."""
+
+from holdfast.samples.capacity import Capacity
+from holdfast.samples.memory import Memory
+from holdfast.samples.tolerance import Tolerance
+
+__all__ = ["Capacity", "Memory", "Tolerance"]

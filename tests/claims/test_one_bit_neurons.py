@@ -1,0 +1,106 @@
+"""Claim 8: its rule on made-up measures, and its study sabotaged."""
+
+import numpy as np
+import pytest
+
+from holdfast.claims import OneBitNeurons, judged
+from holdfast.claims import one_bit_neurons as module
+from holdfast.claims.one_bit_neurons import SEEDS, _Plan
+from holdfast.notebook import Result
+from holdfast.report import write_report
+from holdfast.samples import Memory
+from holdfast.sessions import run_study
+from holdfast.stats import judge_claim, part_level
+
+CLAIM = OneBitNeurons()
+CONTROLS = {"no noise": 3.0, "no clipping": 3.0, "no restoring step": 0.0}
+
+
+class Made:
+    """Bits that all seeds agree on, and changes that differ from seed to seed."""
+
+    def __init__(self, bits=1.0, two=0.001, three=0.001, raised=1.0, seeds=SEEDS, **controls):
+        self.level = part_level(1, len(CLAIM.parts))
+        self.bits, self.smallest, self.raised, self.seeds = bits, {"two": two, "three": three}, raised, seeds
+        self.controls = {**CONTROLS, **{name.replace("_", " "): value for name, value in controls.items()}}
+
+    def measured(self, census, measure):
+        spread = np.random.default_rng(1).uniform(0.9, 1.1, self.seeds)
+        if measure == "bits":
+            value = self.controls.get(census.removeprefix("capacity, "), self.bits)
+            return dict.fromkeys(range(self.seeds), value)
+        if measure == "smallest":
+            return dict(enumerate(spread * self.smallest[census.split()[1]]))
+        return dict.fromkeys(range(self.seeds), self.raised if measure == "raised" else 0.0)
+
+
+def verdict(**more):
+    findings = CLAIM.judge(Made(**more))
+    return judge_claim(findings.parts, findings.faults), [part.verdict for part in findings.parts]
+
+
+S, R, U = "SUPPORTED", "REFUTED", "UNDECIDED"
+
+
+@pytest.mark.parametrize(
+    ("made", "whole", "parts"),
+    [
+        ({}, S, [S, S, S, S]),
+        ({"bits": np.log2(3)}, R, [R, S, S, S]),
+        ({"bits": 0.0, "no_restoring_step": -1.0}, R, [R, S, S, S]),
+        ({"two": 0.5}, R, [S, R, S, S]),
+        ({"three": 0.5}, R, [S, S, R, S]),
+        ({"two": 0.1}, U, [S, U, S, S]),
+        ({"raised": 0.25}, "MIXED", [S, S, S, R]),
+        ({"raised": 0.91}, U, [S, S, S, U]),
+        ({"seeds": 112}, U, [U, S, S, S]),
+        ({"seeds": 113}, S, [S, S, S, S]),
+        ({"seeds": 54}, U, [U, S, S, U]),
+    ],
+)
+def test_it_comes_out_each_way(made, whole, parts):
+    assert verdict(**made) == (whole, parts)
+
+
+@pytest.mark.parametrize("control", [{"no_noise": 1.0}, {"no_clipping": 1.0}, {"no_restoring_step": 1.0}])
+def test_invalid_where_noise_clipping_or_restoring_do_nothing(control):
+    assert verdict(**control)[0] == "INVALID"
+
+
+def came_out(monkeypatch, tmp_path, memory):
+    monkeypatch.setattr(module, "SEEDS", 40)
+    monkeypatch.setitem(module.PLANS, "quick", _Plan(memory, messages=50, changed=600, weights=4, beside=3))
+    study = CLAIM.study("quick")
+    folder = run_study(study, out=tmp_path, workers=1)
+    return judged(CLAIM, "quick", study, folder), folder
+
+
+def test_as_it_stands(monkeypatch, tmp_path):
+    """Three levels, and half a noise width left over at two."""
+    found, folder = came_out(monkeypatch, tmp_path, Memory(neurons=16, layers=3))
+    assert found["verdict"] == "REFUTED"
+    assert [part["verdict"] for part in found["parts"]] == ["REFUTED", "REFUTED", "SUPPORTED", "REFUTED"]
+    assert found["parts"][0]["effect"] == pytest.approx(np.log2(3))
+    assert [anchor["status"] for anchor in found["anchors"]] == ["reproduced"]
+    folder.write_claim(found)
+    page, text = write_report(folder).read_text(), repr(Result(folder))
+    for words in ("REFUTED", "capacity*", "0.9 to 1.1", "no noise: must hold more"):
+        assert words in text
+        assert words in page
+    assert "claimed 0.9 to 1.1" in page
+
+
+@pytest.mark.parametrize("memory", [Memory(neurons=16, layers=3, inside=True), Memory(neurons=16, layers=3, width=2.0)])
+def test_one_bit_where_nothing_is_left_over(monkeypatch, tmp_path, memory):
+    """The noise counted in the value, or twice as wide: 40 seeds are too few to support a capacity of 1."""
+    found, _ = came_out(monkeypatch, tmp_path, memory)
+    assert found["parts"][0]["effect"] == 1
+    assert [part["verdict"] for part in found["parts"][:2]] == ["UNDECIDED", "SUPPORTED"]
+    assert found["parts"][3]["effect"] > 0.7
+
+
+@pytest.mark.parametrize("change", [{"width": 0.0}, {"clipped": False}, {"restored": False}], ids=repr)
+def test_sabotage_turns_it_invalid(monkeypatch, tmp_path, change):
+    found, _ = came_out(monkeypatch, tmp_path, Memory(neurons=16, layers=3, **change))
+    assert found["verdict"] == "INVALID"
+    assert any("must hold" in sentence for sentence in found["invalid"])
