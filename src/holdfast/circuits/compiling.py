@@ -31,7 +31,8 @@ fold."""
 ALL = 12
 """Input bits up to which a circuit is checked on every input."""
 VALUES = 1 << 26
-"""Numbers that are held at once while a network is checked, 256 MB of float32: fewer inputs at a time are slower."""
+"""Numbers that are held at once while a network is checked, 256 MB of float32; of deep and narrow ones up to 8 times
+as many, since a stage takes its time also for few inputs."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def some_inputs(netlist: Netlist, count: int, seed: int) -> NDArray[np.bool_]:
 def wrong_bits(network: Network, netlist: Netlist, bits_NI: NDArray[np.bool_]) -> int:
     """Output bits of the network that are not, to the last digit, those of the simulator."""
     rows = network.inputs + len(network.bias)
-    at_once = max(1, min(max(VALUES // rows, len(network.stages) // 4, 256), LANES, len(bits_NI)))
+    fitting = sorted((VALUES // rows, len(network.stages) // 4, 8 * VALUES // rows))[1]
+    at_once = max(1, min(fitting, LANES, len(bits_NI)))
     memory = network.weight.new_empty(rows * at_once, requires_grad=False)
     wrong = 0
     for at in range(0, len(bits_NI), LANES):
