@@ -1,20 +1,21 @@
 """Files of circuits: round trips, examples from the formats' own documents, and whatever a damaged file may hold."""
 
+import contextlib
 import random
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.random_netlists import netlists
+from circuits.random_netlists import as_aiger, netlists
 from holdfast import HoldfastError
 from holdfast.circuits import simulate
 from holdfast.circuits.compiling import some_inputs
 from holdfast.circuits.formats.aiger import read_aiger
 from holdfast.circuits.formats.blif import read_blif, write_blif
 from holdfast.circuits.formats.bristol import read_bristol, write_bristol
-from holdfast.circuits.netlist import AND, INPUT, XOR
 
 
 def same_function(one, other):
@@ -29,52 +30,6 @@ def test_written_and_read_again_it_is_the_same_circuit(netlist):
     assert same_function(netlist, blif)
     assert [(p.name, len(p.bits)) for p in blif.inputs] == [("x", len(netlist.input_bits))]
     assert same_function(netlist, read_bristol(write_bristol(netlist)))
-
-
-def as_aiger(netlist, binary):
-    """AND gates in AIGER's numbering, written here and not in the library, which only reads it."""
-    literal = {0: 0} | {bit >> 1: 2 * (i + 1) for i, bit in enumerate(netlist.input_bits)}
-    gates, top = [], len(netlist.input_bits)
-
-    def gate(x, y):
-        nonlocal top
-        top += 1
-        gates.append((2 * top, max(x, y), min(x, y)))
-        return 2 * top
-
-    of = lambda bit: literal[bit >> 1] ^ (bit & 1)
-    xor = lambda x, y: gate(gate(x, y) ^ 1, gate(x ^ 1, y ^ 1) ^ 1)
-    for node, (kind, left, right) in enumerate(netlist.rows()):
-        if kind == AND:
-            literal[node] = gate(of(left), of(right))
-        elif kind == XOR:
-            literal[node] = xor(of(left), of(right))
-        elif kind != INPUT:
-            adder = netlist.adders[left]
-            carry = of(adder.carry)
-            for i, (x, y) in enumerate(zip(adder.a, adder.b, strict=True)):
-                x, y = of(x), of(y)
-                if i == right:
-                    break
-                carry = gate(gate(x, y) ^ 1, gate(carry, gate(x ^ 1, y ^ 1) ^ 1) ^ 1) ^ 1
-            literal[node] = carry if right == adder.width else xor(xor(x, y), carry)
-    inputs, outputs = len(netlist.input_bits), [of(bit) for bit in netlist.output_bits]
-    head = f"{'aig' if binary else 'aag'} {top} {inputs} 0 {len(outputs)} {len(gates)}\n"
-    symbols = "".join(f"i{i} x[{i}]\n" for i in range(inputs)) + "c\nmade by a test\n"
-    outs = "".join(f"{o}\n" for o in outputs)
-    if not binary:
-        ins = "".join(f"{2 * (i + 1)}\n" for i in range(inputs))
-        return (head + ins + outs + "".join(f"{g} {x} {y}\n" for g, x, y in gates) + symbols).encode()
-
-    def delta(n):
-        found = bytearray()
-        while n > 127:
-            found.append(n & 127 | 128)
-            n >>= 7
-        return bytes([*found, n])
-
-    body = b"".join(delta(g - x) + delta(x - y) for g, x, y in gates)
-    return (head + outs).encode() + body + symbols.encode()
 
 
 @given(netlists(), st.booleans())
@@ -187,6 +142,43 @@ SEEDS = {
     "aag": (read_aiger, HALF_ADDER),
     "aig": (read_aiger, b"aig 5 2 0 2 3\n10\n6\n\x02\x02\x03\x02\x01\x02i0 x\n"),
 }
+
+
+SYMBOLS = {"blif": "\n", "bristol": "\n", "aag": "\ni0 x\ni1 y\no0 s\no1 c\nc\nhalf adder\n", "aig": "i0 x\n"}
+"""What may be missing at the end."""
+
+
+@pytest.mark.parametrize("form", SEEDS)
+def test_a_file_cut_off_anywhere(form):
+    """The end of a comment or of the last line may be missing; else what is said is that the file is cut off, or what
+    is wrong with its last line."""
+    read, seed = SEEDS[form]
+    for size in range(len(seed)):
+        try:
+            read(seed[:size] if form.startswith("a") else seed[:size].decode())
+        except HoldfastError:
+            continue
+        rest = seed[size:].decode("latin-1")
+        assert SYMBOLS[form].endswith(rest)
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (read_blif, BLIF.replace("a b", f"a[{'9' * 5000}] b")),
+        (read_aiger, b"aag 1 1 0 1 0\n2\n2\ni" + b"9" * 5000 + b" x\n"),
+        (read_aiger, b"aig 99999999 99999999 0 0 0\n"),
+        (read_aiger, b"aig 0 0 0 99999999 0\n"),
+        (read_bristol, "0 99999999\n1 99999999\n1 1\n"),
+        (read_blif, ".model m\n.inputs " + "a \\\n" * 100_000 + "\n.end"),
+    ],
+    ids=["index", "symbol", "inputs", "outputs", "wires", "continued"],
+)
+def test_large_numbers_and_long_lines_take_neither_memory_nor_time(read, text):
+    began = time.process_time()
+    with contextlib.suppress(HoldfastError):
+        read(text)
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("form", SEEDS)

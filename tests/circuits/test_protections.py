@@ -1,6 +1,8 @@
 """Protections leave the function what it is, and do what they are for."""
 
 import hashlib
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,6 +116,19 @@ def test_redundancy_under_weight_noise_follows_its_law():
     assert seen[0] <= law[1]
     assert seen[1] >= law[0]
     assert three < one
+
+
+def test_a_circuit_of_some_hundred_gates_follows_the_law_too():
+    """`benchmarks/redundancy.py`, with fewer draws: there is what is counted, and more of them."""
+    redundancy = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "redundancy.py"))
+    found = redundancy["measure"](300, 0.05)
+    _, least, most = found["predicted"]
+    assert 0.1 < found["one"][0] < 0.3
+    for name in ("spared", "counted"):
+        share, low, high = found[name]
+        assert low <= most, name
+        assert high >= least, name
+        assert share < found["one"][0], name
 
 
 @pytest.mark.parametrize("kind", ["sha256", "keccak"])

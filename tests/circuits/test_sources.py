@@ -1,6 +1,8 @@
 """What a user types: files of every kind, functions, names; and `holdfast compile`."""
 
+import contextlib
 import json
+import random
 
 import pytest
 
@@ -134,6 +136,66 @@ def test_verilog_that_cannot_be_compiled(text, match, tmp_path):
         read(str(tmp_path / "t.v"))
     with pytest.raises(UsageError):
         read(str(tmp_path / "u.v"))
+
+
+def damaged(seed):
+    """Bytes of Verilog, cut off or changed."""
+    draw = random.Random(seed)
+    data = bytearray(VERILOG.encode())
+    if seed % 3 == 0:
+        return bytes(data[: draw.randrange(len(data))])
+    for _ in range(draw.randint(1, 3)):
+        at, what = draw.randrange(len(data)), draw.randrange(4)
+        if what == 0:
+            data[at : at + 1] = bytes([draw.randrange(256)])
+        elif what == 1:
+            del data[at : at + draw.randint(1, 6)]
+        elif what == 2:
+            data[at:at] = data[at : at + draw.randint(1, 12)]
+        else:
+            data[at:at] = draw.choice([b"0", b"-", b"module", b"\xff", b"end", b"[", b"`include", b"'bx", b"/*", b"\0"])
+    return bytes(data)
+
+
+def test_damaged_verilog_is_refused_or_read_and_never_more(tmp_path, capfd):
+    """And what Yosys says stays off the terminal."""
+    pytest.importorskip("pyosys", reason='Verilog needs Yosys: pip install "holdfast[hdl]"')
+    file, said = tmp_path / "t.v", []
+    for seed in range(30):
+        file.write_bytes(damaged(seed))
+        try:
+            read(str(file))
+        except HoldfastError as error:
+            said.append(str(error))
+    assert len(said) > 10
+    assert all("t.v" in sentence for sentence in said)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_where_verilog_is_wrong(tmp_path):
+    pytest.importorskip("pyosys", reason='Verilog needs Yosys: pip install "holdfast[hdl]"')
+    (tmp_path / "t.v").write_text(VERILOG.replace("assign lt = a < b;", "assign lt = a < ;"))
+    with pytest.raises(HoldfastError, match=r"t\.v:7: ERROR: syntax error"):
+        read(str(tmp_path / "t.v"))
+
+
+def test_verilog_that_is_not_utf_8(tmp_path):
+    """In a comment it may stand; a name is refused."""
+    pytest.importorskip("pyosys", reason='Verilog needs Yosys: pip install "holdfast[hdl]"')
+    text = "module t(input NAME, output y); assign y = NAME; endmodule // \xe9"
+    for name, match in (("a", None), ("\\\xe9 ", "not UTF-8")):
+        (tmp_path / "t.v").write_bytes(text.replace("NAME", name).encode("latin-1"))
+        with pytest.raises(HoldfastError, match=match) if match else contextlib.nullcontext():
+            assert read(str(tmp_path / "t.v")).gates == 0
+
+
+def test_verilog_without_an_end(tmp_path, monkeypatch):
+    pytest.importorskip("pyosys", reason='Verilog needs Yosys: pip install "holdfast[hdl]"')
+    monkeypatch.setattr("holdfast.circuits.formats.verilog.SECONDS", 2)
+    loop = "integer i; always @* begin y = a; for (i = 0; i < 1000000000; i = i + 1) y = y ^ a; end"
+    (tmp_path / "t.v").write_text(f"module t(input a, output reg y); {loop} endmodule")
+    with pytest.raises(HoldfastError, match="Yosys took more than 2 seconds"):
+        read(str(tmp_path / "t.v"))
 
 
 def test_without_yosys_the_message_says_how_to_get_it(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from holdfast.circuits.lower import Decompose, lower
 from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.network import Network
 from holdfast.circuits.redundant import redundant
-from holdfast.circuits.simulate import simulate
+from holdfast.circuits.simulate import LANES, simulate
 from holdfast.circuits.trace import trace
 from holdfast.errors import HoldfastError, UsageError, nearest
 
@@ -30,7 +30,9 @@ ADDER_BITS = {"product": 16, "restoring": 1}
 fold."""
 ALL = 12
 """Input bits up to which a circuit is checked on every input."""
-AT_ONCE = 256
+VALUES = 1 << 26
+"""Numbers that are held at once while a network is checked, 256 MB of float32; of deep and narrow ones up to 8 times
+as many, since a stage takes its time also for few inputs."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,17 @@ def some_inputs(netlist: Netlist, count: int, seed: int) -> NDArray[np.bool_]:
 
 def wrong_bits(network: Network, netlist: Netlist, bits_NI: NDArray[np.bool_]) -> int:
     """Output bits of the network that are not, to the last digit, those of the simulator."""
+    rows = network.inputs + len(network.bias)
+    fitting = sorted((VALUES // rows, len(network.stages) // 4, 8 * VALUES // rows))[1]
+    at_once = max(1, min(fitting, LANES, len(bits_NI)))
+    memory = network.weight.new_empty(rows * at_once, requires_grad=False)
     wrong = 0
-    for at in range(0, len(bits_NI), AT_ONCE):
-        part = bits_NI[at : at + AT_ONCE]
-        with torch.no_grad():
-            found = network(torch.from_numpy(part)).double().cpu().numpy()
-        wrong += int((found != simulate(netlist, part)).sum())
+    for at in range(0, len(bits_NI), LANES):
+        expected_NO = simulate(netlist, bits_NI[at : at + LANES])
+        for start in range(0, len(expected_NO), at_once):
+            some = slice(start, start + at_once)
+            x_BI = torch.from_numpy(bits_NI[at : at + LANES][some]).to(memory.device)
+            values_RB = network.rows(x_BI, memory[: rows * len(x_BI)].view(rows, -1))
+            found_BO = values_RB[network.outputs].T.double().cpu().numpy()
+            wrong += int((found_BO != expected_NO[some]).sum())
     return wrong

@@ -4,6 +4,7 @@ Shapes: B inputs at once, I input bits, O output bits, R rows (inputs first), E 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ class Network(nn.Module):
     level: Tensor
     relu: Tensor
     outputs: Tensor
-    reader_starts: Tensor
+    offsets: Tensor
+    reader_offsets: Tensor
     readers: Tensor
     reader_weights: Tensor
 
@@ -55,7 +57,14 @@ class Network(nn.Module):
         order = np.argsort(layers.indices, kind="stable")
         counts = np.bincount(layers.indices, minlength=layers.inputs + layers.rows)
         readers = np.repeat(np.arange(layers.rows), np.diff(layers.starts))[order]
-        self._keep("reader_starts", np.concatenate([[0], np.cumsum(counts)]), stored=False)
+        # Where each stage's weights are, as plain numbers: to ask a tensor for them takes as long as a small stage.
+        relu = layers.relu.tolist()
+        self._forward, offsets = _stretches(layers.starts, layers.stages)
+        self._relu = [relu[first] for first, _ in layers.stages]
+        inputs_too = [(0, layers.inputs), *((layers.inputs + a, layers.inputs + b) for a, b in layers.stages)]
+        self._backward, reader_offsets = _stretches(np.concatenate([[0], np.cumsum(counts)]), inputs_too)
+        self._keep("offsets", offsets, stored=False)
+        self._keep("reader_offsets", reader_offsets, stored=False)
         self._keep("readers", readers, stored=False)
         self._keep("reader_weights", order, stored=False)
 
@@ -68,6 +77,19 @@ class Network(nn.Module):
             raise UsageError(f"{self.name} takes bits of shape (B, {self.inputs}); got {tuple(x_BI.shape)}.")
         out_BO: Tensor = _Run.apply(x_BI.to(self.weight.dtype), self.weight, self.bias, self)  # type: ignore[no-untyped-call]
         return out_BO
+
+    def rows(self, x_BI: Tensor, into: Tensor | None = None) -> Tensor:
+        """What every row is, inputs first, as (R, B); without gradients.
+
+        Args:
+            x_BI: input bits.
+            into: memory for it, (R, B) and contiguous. Who asks again and again saves half of the time: that is what
+                fresh memory takes.
+        """
+        with torch.no_grad():
+            values_RB = self.weight.new_empty(self.inputs + len(self.bias), len(x_BI)) if into is None else into
+            _fill(values_RB, x_BI, self.weight, self.bias, self)
+        return values_RB
 
     def extra_repr(self) -> str:
         units = int(self.relu.sum())
@@ -113,13 +135,7 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_BI: Tensor, weight: Tensor, bias: Tensor, net: Network) -> Tensor:
         values_RB = x_BI.new_empty(net.inputs + len(bias), len(x_BI))
-        values_RB[: net.inputs] = x_BI.T
-        for first, last in net.stages:
-            sums = _sums(values_RB, net.starts[first : last + 1], net.indices, weight)
-            out = values_RB[net.inputs + first : net.inputs + last]
-            torch.add(sums, bias[first:last, None], out=out)
-            if net.relu[first]:
-                out.relu_()
+        _fill(values_RB, x_BI, weight, bias, net)
         ctx.save_for_backward(values_RB, weight)
         ctx.net = net
         return values_RB[net.outputs].T
@@ -131,11 +147,9 @@ class _Run(torch.autograd.Function):
         grad_RB = torch.zeros_like(values_RB).index_add_(0, net.outputs, grad_BO.T.contiguous())
         # The gradient of each row's sum: what its readers hand back, where its unit is on.
         by_reader = weight[net.reader_weights]
-        for first, last in reversed([(-net.inputs, 0), *net.stages]):
-            rows = slice(net.inputs + first, net.inputs + last)
-            starts = net.reader_starts[rows.start : rows.stop + 1]
-            grad_RB[rows] += _sums(grad_RB[net.inputs :], starts, net.readers, by_reader)
-            if last > 0 and net.relu[first]:
+        for (rows, at), relu in zip(reversed(net._backward), [*reversed(net._relu), False], strict=True):
+            grad_RB[rows] += _sums(grad_RB[net.inputs :], net.reader_offsets[rows], at, net.readers, by_reader)
+            if relu:
                 grad_RB[rows] *= values_RB[rows] > 0
         of_rows = grad_RB[net.inputs :]
         of_weight = of_bias = None
@@ -149,11 +163,31 @@ class _Run(torch.autograd.Function):
         return (grad_RB[: net.inputs].T if ctx.needs_input_grad[0] else None), of_weight, of_bias, None
 
 
-def _sums(values_RB: Tensor, starts: Tensor, indices: Tensor, weight: Tensor) -> Tensor:
-    """Sum of weight x values over each stretch starts[i] to starts[i + 1] of the indices."""
-    at = slice(int(starts[0]), int(starts[-1]))
+def _fill(values_RB: Tensor, x_BI: Tensor, weight: Tensor, bias: Tensor, net: Network) -> None:
+    """Every row, stage by stage."""
+    values_RB[: net.inputs] = x_BI.T
+    out_RB = values_RB[net.inputs :]
+    bias_R1 = bias[:, None]
+    for (rows, at), relu in zip(net._forward, net._relu, strict=True):
+        out = out_RB[rows]
+        torch.add(_sums(values_RB, net.offsets[rows], at, net.indices, weight), bias_R1[rows], out=out)
+        if relu:
+            out.relu_()
+
+
+Stretch = tuple[slice, slice]
+"""Rows that are computed together, and where their weights are."""
+
+
+def _stretches(starts: NDArray[np.int64], stages: Sequence[tuple[int, int]]) -> tuple[list[Stretch], NDArray[np.int64]]:
+    """Of each stage its stretch, and of each row where in the stage's weights its own begin."""
+    found = [(slice(first, last), slice(int(starts[first]), int(starts[last]))) for first, last in stages]
+    begin = np.repeat([at.start for _, at in found], [rows.stop - rows.start for rows, _ in found])
+    return found, starts[:-1] - begin.astype(np.int64)
+
+
+def _sums(values_RB: Tensor, offsets: Tensor, at: slice, indices: Tensor, weight: Tensor) -> Tensor:
+    """Sums of weight x values: over each stretch of indices[at] that begins at an offset."""
     if at.start == at.stop:
-        return values_RB.new_zeros(len(starts) - 1, values_RB.shape[1])
-    return torch.nn.functional.embedding_bag(
-        indices[at], values_RB, starts[:-1] - starts[0], mode="sum", per_sample_weights=weight[at]
-    )
+        return values_RB.new_zeros(len(offsets), values_RB.shape[1])
+    return torch.nn.functional.embedding_bag(indices[at], values_RB, offsets, mode="sum", per_sample_weights=weight[at])

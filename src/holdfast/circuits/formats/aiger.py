@@ -4,6 +4,7 @@ Header: M I L O A, the largest variable and the counts of inputs, latches, outpu
 have to do with time and are refused, like latches.
 """
 
+import re
 from collections.abc import Sequence
 
 from holdfast.circuits.builder import Builder
@@ -81,6 +82,7 @@ def _and(left: int, right: int):  # type: ignore[no-untyped-def]
 def _binary(file: str, rest: bytes, most: int, inputs: int, outputs: int, ands: int) -> Netlist:
     circuit = Wires()
     circuit.given("0", 0, Place(file, 1))
+    Place(file, 1).refuse_many(inputs)
     given = [(Place(file, 1), 2 * (i + 1)) for i in range(inputs)]
     asked = []
     for at in range(outputs):
@@ -131,7 +133,7 @@ def _named(
             break  # a comment, to the end
         side, number, name = line[0], line[1:].partition(" ")[0], line.partition(" ")[2]
         known = names.get(side)
-        if known is None or not number.isdecimal() or int(number) >= len(known) or not name:
+        if known is None or not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(known) or not name:
             raise HoldfastError(f"{file}: the symbol table has {line[:60]!r}; expected `i0 NAME` or `o0 NAME`.")
         known[int(number)] = name
     for port, positions in ports(names["i"]):

@@ -69,17 +69,18 @@ def read_blif(text: str, file: str = "circuit") -> Netlist:
 
 def _lines(text: str, file: str) -> Iterator[tuple[Place, list[str]]]:
     """Lines that say something, with continued ones (`\\`) joined; the number is that of the first."""
-    joined, first = "", 1
+    words: list[str] = []
+    first, continued = 1, False
     for number, line in enumerate(text.split("\n"), start=1):
-        first = first if joined else number
-        joined += line.partition("#")[0].rstrip()
-        if joined.endswith("\\"):
-            joined = joined[:-1] + " "
-            continue
-        if words := joined.split():
-            yield Place(file, first), words
-        joined = ""
-    if joined.strip():
+        first = first if continued else number
+        line = line.partition("#")[0].rstrip()
+        continued = line.endswith("\\")
+        words += line.removesuffix("\\").split()
+        if not continued:
+            if words:
+                yield Place(file, first), words
+            words = []
+    if words:
         raise Place(file, first).wrong("The file ends in a continued line: it is cut off.")
 
 

@@ -34,6 +34,7 @@ def read_bristol(text: str, file: str = "circuit") -> Netlist:
     for side, (at, _) in zip((inputs, outputs), widths, strict=True):
         if sum(side) > wires:
             raise Place(file, at).wrong(f"{sum(side)} wires do not fit in the {wires} of the first line.")
+    Place(file, widths[0][0]).refuse_many(sum(inputs))
     if len(lines) - 3 != gates:
         raise Place(file, lines[-1][0]).wrong(
             f"The header says {gates} gates, and {len(lines) - 3} follow: the file is cut off or was changed."

@@ -65,14 +65,21 @@ def read_verilog(path: Path, top: str | None = None) -> Netlist:
         files = {name: Path(folder) / name for name in ("early", "rtlil", "late")}
         chosen = f"-top {top}" if top else "-auto-top"
         _yosys([p.format(path=path, top=chosen, **files) for p in READ + PASSES], path)
-        _refuse_second_drivers(files["rtlil"].read_text(), path)
+        try:
+            early, rtlil, late = (files[name].read_text(encoding="utf-8") for name in ("early", "rtlil", "late"))
+        except UnicodeDecodeError as error:
+            raise HoldfastError(
+                f"{path} has a name or a string that is not UTF-8 ({error.object[error.start]:#x} "
+                f"in it). Rename it; comments may hold anything."
+            ) from None
+        _refuse_second_drivers(rtlil, path)
         # As it is before anything is optimised: a latch may become a constant.
-        _refuse_registers(_top(files["early"])[1], path)
-        return _netlist(*_top(files["late"]), path)
+        _refuse_registers(_top(early)[1], path)
+        return _netlist(*_top(late), path)
 
 
-def _top(file: Path) -> tuple[str, dict[str, Any]]:
-    modules = json.loads(file.read_text())["modules"]
+def _top(design: str) -> tuple[str, dict[str, Any]]:
+    modules = json.loads(design)["modules"]
     for name, module in modules.items():
         if int(module["attributes"].get("top", "0"), 2) or len(modules) == 1:
             return name, module
@@ -102,9 +109,16 @@ def _refuse_registers(module: dict[str, Any], path: Path) -> None:
 
 
 def _yosys(passes: Sequence[str], path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, *passes], capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, *passes], capture_output=True, timeout=SECONDS, check=False,
+            encoding="utf-8", errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise HoldfastError(
+            f"Yosys took more than {SECONDS} seconds over {path} and was stopped. Is there a loop without end in it, "
+            f"or a word of millions of bits? Else run Yosys yourself, and give the circuit as BLIF."
+        ) from None
     said = done.stdout + done.stderr
     if ABSENT in said:
         raise HoldfastError(

@@ -11,7 +11,9 @@ Make = Callable[[Builder, Sequence[int]], int]
 """Builds a gate on the literals of its inputs, and returns the literal of its output."""
 LARGEST = 10**8
 """Of the numbers in a file, at most: one that says more is taken for damaged."""
-INDEXED = re.compile(r"(.+)\[(\d+)\]")
+INPUTS = 10**6
+"""Input bits of a circuit, at most, where a file only counts them and a damaged count would fill the memory."""
+INDEXED = re.compile(r"(.+)\[([0-9]{1,9})\]")
 
 
 def inverse(_: Builder, literals: Sequence[int]) -> int:
@@ -45,6 +47,15 @@ class Place:
             if not (word.isascii() and word.isdecimal()) or len(word) > 9 or int(word) > LARGEST:
                 raise self.wrong(f"Expected whole numbers from 0 to {LARGEST}; got {word[:40]!r}.")
         return [int(word) for word in words]
+
+    def refuse_many(self, inputs: int) -> None:
+        """Inputs that the file counts and does not list.
+
+        Raises:
+            HoldfastError: more than a million.
+        """
+        if inputs > INPUTS:
+            raise self.wrong(f"Expected up to {INPUTS:,} inputs; got {inputs:,}. The file is damaged, or too large.")
 
 
 @dataclass(frozen=True)
