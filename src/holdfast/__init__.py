@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.implants import Handcrafted as Handcrafted
     from holdfast.implants import Head as Head
     from holdfast.implants import Message as Message
+    from holdfast.implants import Overlap as Overlap
     from holdfast.implants import OwnTrigger as OwnTrigger
     from holdfast.implants import Patch as Patch
     from holdfast.implants import Secret as Secret
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import LabelSmoothing as LabelSmoothing
     from holdfast.pressures import LastLayer as LastLayer
     from holdfast.pressures import Noise as Noise
+    from holdfast.pressures import OnlyUnits as OnlyUnits
     from holdfast.pressures import Poison as Poison
     from holdfast.pressures import Quantise as Quantise
     from holdfast.pressures import Reinitialise as Reinitialise
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from holdfast.probes import Barrier as Barrier
     from holdfast.probes import DeadUnits as DeadUnits
     from holdfast.probes import Exposure as Exposure
+    from holdfast.probes import Loss as Loss
     from holdfast.probes import Pull as Pull
     from holdfast.probes import TriggerRate as TriggerRate
     from holdfast.probes import Unmoved as Unmoved
@@ -84,6 +87,7 @@ _PUBLIC = {
         "Circuit",
         "Handcrafted",
         "Head",
+        "Overlap",
         "OwnTrigger",
         "Message",
         "Patch",
@@ -105,6 +109,7 @@ _PUBLIC = {
         "LabelSmoothing",
         "LastLayer",
         "Noise",
+        "OnlyUnits",
         "Poison",
         "Quantise",
         "Reinitialise",
@@ -114,7 +119,7 @@ _PUBLIC = {
         "WeightDecay",
         "attackers",
     ),
-    "probes": ("Barrier", "DeadUnits", "Exposure", "Pull", "TriggerRate", "Unmoved"),
+    "probes": ("Barrier", "DeadUnits", "Exposure", "Loss", "Pull", "TriggerRate", "Unmoved"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
     "tasks": ("Digits", "FashionMNIST", "PythonText"),

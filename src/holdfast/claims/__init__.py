@@ -7,8 +7,10 @@ from holdfast.claims.every_weight import EveryWeight
 from holdfast.claims.one_bit_neurons import OneBitNeurons
 from holdfast.claims.rare_trigger import RareTrigger
 from holdfast.claims.settling import judged, settling
+from holdfast.claims.shared_neurons import SharedNeurons
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (EveryWeight(), RareTrigger(), OneBitNeurons())}
+_EACH: tuple[Claim, ...] = (EveryWeight(), SharedNeurons(), RareTrigger(), OneBitNeurons())
+CLAIMS = {claim.name: claim for claim in _EACH}
 """By name, in the order of the debate."""
 
 

@@ -10,6 +10,7 @@ from holdfast.implants.given import Given
 from holdfast.implants.handcrafted import Handcrafted
 from holdfast.implants.head import Head
 from holdfast.implants.message import Message
+from holdfast.implants.overlap import Overlap
 from holdfast.implants.secret import Secret
 from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString
 from holdfast.implants.uchida import Uchida
@@ -25,6 +26,7 @@ __all__ = [
     "Handcrafted",
     "Head",
     "Message",
+    "Overlap",
     "OwnTrigger",
     "Patch",
     "Secret",

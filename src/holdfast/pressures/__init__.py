@@ -10,6 +10,7 @@ from holdfast.pressures.label_smoothing import LabelSmoothing
 from holdfast.pressures.layers import LastLayer, Reinitialise
 from holdfast.pressures.mixes import Inject, Poison, Unlearn
 from holdfast.pressures.noise import Noise
+from holdfast.pressures.only_units import OnlyUnits
 from holdfast.pressures.optimisers import SGD, Adam, Sign
 from holdfast.pressures.quantise import Quantise
 from holdfast.pressures.sam import SAM
@@ -29,6 +30,7 @@ __all__ = [
     "LabelSmoothing",
     "LastLayer",
     "Noise",
+    "OnlyUnits",
     "Poison",
     "Quantise",
     "Reinitialise",

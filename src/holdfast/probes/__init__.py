@@ -7,6 +7,7 @@ from holdfast.probes.dead_units import DeadUnits
 from holdfast.probes.distance import Distance
 from holdfast.probes.exposure import Exposure
 from holdfast.probes.gradient import Gradient
+from holdfast.probes.loss import Loss
 from holdfast.probes.presence import Presence
 from holdfast.probes.pull import Pull, pull_share
 from holdfast.probes.trigger_rate import TriggerRate
@@ -24,6 +25,7 @@ __all__ = [
     "Exposure",
     "Gradient",
     "Look",
+    "Loss",
     "Presence",
     "Pull",
     "TriggerRate",
