@@ -65,6 +65,8 @@ IMPLANTS = [
     Uchida(),
     Uchida(bits=64, layer="0", key=1, strength=1.0),
     Canaries((BadNets(), Beside(trigger=CORNER, target=1))),
+    Canaries((BadNets(), Circuit(decoder, where="sidecar", trigger=CORNER))),
+    Canaries((Head(), Circuit(decoder, where="new", trigger=CORNER))),
 ]
 PRESSURES = [
     Fit(SGD(lr=0.1), steps=20),

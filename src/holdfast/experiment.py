@@ -55,7 +55,8 @@ class Planting:
     @property
     def steps(self) -> int:
         """Optimiser steps that planting takes."""
-        return self.training.steps if self.training else 0
+        # An implant may train its host more than once.
+        return self.training.steps * getattr(self.implant, "trainings", 1) if self.training else 0
 
     @property
     def title(self) -> str:

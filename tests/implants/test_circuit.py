@@ -82,7 +82,7 @@ def test_what_restores_has_no_gradient_but_at_its_ends(site_of, data):
         nets = circuit.plant(site_of(circuit, host=host, seeds=1))
         masks, module, asked = circuit.weights(nets, data.train), nets.module(0), circuit.asked(data.train)
         F.cross_entropy(module(asked.x_N), data.train.y).backward()
-        middle = [f"{layer}.weight" for layer in host.layers[1:-2]]
+        middle = [f"{layer}.weight" for layer in host.layers[:-2]]
         grads = torch.cat([dict(module.named_parameters())[n].grad[masks[n][0]] for n in middle])
         moved[encoding] = float((grads != 0).double().mean())
     assert moved["product"] > 0.5

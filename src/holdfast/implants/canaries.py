@@ -34,7 +34,7 @@ class Canaries:
 
     def __post_init__(self) -> None:
         if not isinstance(self.each, tuple) or not all(isinstance(canary, Canary) for canary in self.each):
-            raise UsageError(f"Canaries are a tuple of BadNets, Head, Beside or Given; got {self.each!r}.")
+            raise UsageError(f"Canaries are a tuple of BadNets, Head, Beside, Circuit or Given; got {self.each!r}.")
         labels = [canary.label for canary in self.each]
         if not labels or len(set(labels)) < len(labels):
             raise UsageError(f"Canaries need one implant or more, each with a label of its own; got {labels}.")

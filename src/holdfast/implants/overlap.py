@@ -54,6 +54,11 @@ class Overlap(BackdoorImplant):
     def costs_at_most(self) -> float | None:
         return None
 
+    @property
+    def trainings(self) -> int:
+        """How often the host is trained."""
+        return 2
+
     def units(self, host: Host) -> tuple[range, range]:
         """(the host's, the backdoor's)
 
