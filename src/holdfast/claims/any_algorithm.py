@@ -72,7 +72,8 @@ class AnyAlgorithm:
     When it misleads: one program, which is small. `unchanged` speaks of the program's units alone and not of what the
     net does with them; `used` and the way round are in competition, so a program may be kept for want of anything that
     pulls at it. A single weight that one of three comparisons hangs on cannot bring the vote down to chance: `collapse`
-    is refuted by such weights alone. Chosen is the attacker that removes most and not the one that learns best.
+    is refuted by such weights alone. A way round that learns the task makes a program useless that nothing has changed:
+    see the frozen ones. Chosen is the attacker that removes most and not the one that learns best.
     """
 
     name = "any-algorithm"
