@@ -38,7 +38,7 @@ from holdfast import (
 )
 from holdfast.implants.canaries import Canaries
 from holdfast.pressures.own import Own
-from holdfast.probes import Accuracy, Distance, Gradient, Presence
+from holdfast.probes import Accuracy, Collapse, Distance, Gradient, Presence
 from holdfast.samples import Capacity, Memory, Tolerance
 
 CORNER = Patch(size=2, row=0, column=0)
@@ -95,6 +95,7 @@ PROBES = [
     Accuracy(),
     Barrier(),
     Barrier(points=3),
+    Collapse(),
     DeadUnits(),
     DeadUnits(examples=20),
     Distance(),

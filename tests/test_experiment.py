@@ -24,6 +24,11 @@ def test_looks_run_to_the_budget_and_one_beyond():
     assert uneven.looks == (0, 2, 5, 7, 9)
 
 
+def test_a_wreck_counts_at_any_look_unless_the_end_alone_is_asked_for():
+    assert not ARM.at_end
+    assert dataclasses.replace(ARM, wreck_at_end=True).at_end
+
+
 def test_the_cells_of_a_study():
     planted = STUDY.plantings()
     assert len(planted) == len(set(planted)) == 2 * 2 * (32 + 9)

@@ -181,6 +181,8 @@ class Experiment:
     """Short training that would bring the implant back, tried on copies after the pressure and on the controls."""
     wreck_points: float = 5.0
     """Percentage points of clean accuracy whose loss counts as a wrecked host."""
+    wreck_at_end: bool = False
+    """Whether only what is lost at the budget counts: for hosts that may fall and come back to more than they had."""
     backend: str = "batched"
     device: str = "cpu"
 
@@ -246,6 +248,12 @@ class Experiment:
     def part(self) -> Implant:
         """What the judged measure speaks of: the implant, or one of its parts."""
         return parts_of(self.implant).get(self.measure.removeprefix("presence"), self.implant)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether hosts and controls are held to their limits at the budget only. Of a pressure that owns its loop the
+        owner has what it ends with."""
+        return self.wreck_at_end or not self.budget
 
     @property
     def tuned(self) -> bool:

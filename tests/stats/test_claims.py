@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from holdfast.stats import Judged, Part, clopper_pearson, judge_claim, judge_mean, part_level
+from holdfast.stats import Judged, Part, clopper_pearson, judge_claim, judge_mean, judge_share, part_level
 
 ABOVE = Part(name="a", effect="an effect", d=0.5, more=True, necessary=True)
 BELOW = Part(name="b", effect="an effect", d=0.5, more=False)
@@ -153,3 +153,13 @@ def test_every_combination_has_one_verdict():
 def test_a_claim_without_a_necessary_part_is_none():
     with pytest.raises(ValueError, match="one necessary part"):
         judge_claim([judged("SUPPORTED", False)], ())
+
+
+def test_a_share_has_the_exact_interval():
+    part = Part(name="share", effect="", d=0.8, more=True, bounds=(0, 1))
+    found = judge_share(part, [True] * 36, 0.975)
+    assert found.interval == clopper_pearson(36, 36, 0.975)
+    assert (found.effect, found.units, found.verdict) == (1.0, 36, "SUPPORTED")
+    assert judge_share(part, [True] * 10 + [False] * 26, 0.975).verdict == "REFUTED"
+    assert judge_share(part, [True] * 30 + [False] * 6, 0.975).verdict == "UNDECIDED"
+    assert judge_share(part, [], 0.975).verdict == "UNDECIDED"

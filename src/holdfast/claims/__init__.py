@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+from holdfast.claims.any_algorithm import AnyAlgorithm
 from holdfast.claims.base import Anchor, Claim, Control, Evidence, Findings, Size
 from holdfast.claims.every_weight import EveryWeight
 from holdfast.claims.one_bit_neurons import OneBitNeurons
@@ -9,7 +10,7 @@ from holdfast.claims.rare_trigger import RareTrigger
 from holdfast.claims.settling import judged, settling
 from holdfast.claims.shared_neurons import SharedNeurons
 
-_EACH: tuple[Claim, ...] = (EveryWeight(), SharedNeurons(), RareTrigger(), OneBitNeurons())
+_EACH: tuple[Claim, ...] = (EveryWeight(), SharedNeurons(), RareTrigger(), OneBitNeurons(), AnyAlgorithm())
 CLAIMS = {claim.name: claim for claim in _EACH}
 """By name, in the order of the debate."""
 
@@ -20,4 +21,16 @@ def claim_of(study: str) -> tuple[Claim, Size] | None:
     return next(((CLAIMS[name], known) for known in get_args(Size) if name in CLAIMS and known == size), None)
 
 
-__all__ = ["CLAIMS", "Anchor", "Claim", "Control", "Evidence", "Findings", "Size", "claim_of", "judged", "settling"]
+__all__ = [
+    "CLAIMS",
+    "Anchor",
+    "AnyAlgorithm",
+    "Claim",
+    "Control",
+    "Evidence",
+    "Findings",
+    "Size",
+    "claim_of",
+    "judged",
+    "settling",
+]

@@ -7,9 +7,11 @@ from statistics import fmean
 from typing import Literal, Protocol
 
 from holdfast.experiment import Experiment, Pressing, Study
+from holdfast.judging.attacker import strongest_attacker
 from holdfast.judging.censuses import measured_of
 from holdfast.judging.planting import Planted, planted
 from holdfast.judging.reading import measures_of, trace_of
+from holdfast.parts import Pressure
 from holdfast.stats import Judged, Outcome, Part, outcome
 from holdfast.store import Measures, RunFolder
 
@@ -90,6 +92,11 @@ class Evidence:
         found = {self.arm(name).part.label: planting.fault for name, planting in self.plantings.items()}
         return [f"{label}: {fault}" for label, fault in found.items() if fault]
 
+    @cached_property
+    def attackers(self) -> Mapping[str, Pressure | None]:
+        """The setting that each arm was judged under; None where every one wrecks."""
+        return {n: strongest_attacker(self.study, arm, self.folder).setting for n, arm in self.study.named.items()}
+
     def arm(self, name: str) -> Experiment:
         return self.study.arm(name)
 
@@ -98,15 +105,18 @@ class Evidence:
         return self.plantings[name].seeds
 
     def measures(self, name: str, *, controls: bool = False) -> Mapping[int, Measures]:
-        """What was measured of the planted seeds of an arm, or of their never-planted controls."""
-        arm, keep = self.arm(name), self.seeds(name)
-        cells: list[Pressing] = self.study.pressing(arm, arm.grid[0], planted=not controls)
+        """What was measured of the planted seeds of an arm, or of their never-planted controls; nothing where every
+        attacker wrecks."""
+        arm, keep, setting = self.arm(name), self.seeds(name), self.attackers[name]
+        if setting is None:
+            return {}
+        cells: list[Pressing] = self.study.pressing(arm, setting, planted=not controls)
         return {c.planting.seed: measures_of(c, self.folder) for c in cells if c.planting.seed in keep}
 
     def outcomes(self, name: str) -> Mapping[int, Outcome]:
         """What became of each planted net of an arm."""
         arm = self.arm(name)
-        rules = {"budget": arm.budget, "wreck_points": arm.wreck_points}
+        rules = {"budget": arm.budget, "wreck_points": arm.wreck_points, "at_end": arm.at_end}
         return {s: outcome(trace_of(m, arm.measure), **rules) for s, m in self.measures(name).items()}  # type: ignore[arg-type]
 
     def removed(self, name: str) -> Mapping[int, bool]:

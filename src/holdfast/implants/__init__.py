@@ -11,6 +11,7 @@ from holdfast.implants.handcrafted import Handcrafted
 from holdfast.implants.head import Head
 from holdfast.implants.message import Message
 from holdfast.implants.overlap import Overlap
+from holdfast.implants.predictor import Predictor
 from holdfast.implants.secret import Secret
 from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString
 from holdfast.implants.uchida import Uchida
@@ -29,6 +30,7 @@ __all__ = [
     "Overlap",
     "OwnTrigger",
     "Patch",
+    "Predictor",
     "Secret",
     "Stretch",
     "TokenString",

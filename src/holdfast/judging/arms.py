@@ -69,7 +69,7 @@ def _judged(
     rules: dict[str, Any] = {
         "budget": looks[-2],
         "wreck_points": arm.wreck_points,
-        "at_end": not arm.budget,
+        "at_end": arm.at_end,
         "look": look,
     }
     try:

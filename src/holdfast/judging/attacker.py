@@ -43,7 +43,8 @@ def tuning_of(
             continue
         trace = trace_of(measures_of(cell, folder), arm.measure)
         lost = trace.accuracy[0] - trace.accuracy[trace.steps.index(arm.budget)]
-        nets.append((trace, outcome(trace, budget=arm.budget, wreck_points=arm.wreck_points), lost))
+        rules = {"budget": arm.budget, "wreck_points": arm.wreck_points, "at_end": arm.at_end}
+        nets.append((trace, outcome(trace, **rules), lost))  # type: ignore[arg-type]
     return nets
 
 

@@ -6,6 +6,7 @@ from holdfast.pressures.clip import Clip
 from holdfast.pressures.dropout import Dropout
 from holdfast.pressures.early_stopping import EarlyStopping
 from holdfast.pressures.fit import Fit
+from holdfast.pressures.freeze import Freeze
 from holdfast.pressures.label_smoothing import LabelSmoothing
 from holdfast.pressures.layers import LastLayer, Reinitialise
 from holdfast.pressures.mixes import Inject, Poison, Unlearn
@@ -26,6 +27,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Fit",
+    "Freeze",
     "Inject",
     "LabelSmoothing",
     "LastLayer",

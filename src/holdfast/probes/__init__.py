@@ -3,6 +3,7 @@
 from holdfast.probes.accuracy import Accuracy
 from holdfast.probes.barrier import Barrier
 from holdfast.probes.base import Look
+from holdfast.probes.collapse import Collapse
 from holdfast.probes.dead_units import DeadUnits
 from holdfast.probes.distance import Distance
 from holdfast.probes.exposure import Exposure
@@ -20,6 +21,7 @@ __all__ = [
     "STANDARD",
     "Accuracy",
     "Barrier",
+    "Collapse",
     "DeadUnits",
     "Distance",
     "Exposure",

@@ -6,7 +6,16 @@ Read in this order: `planted` (what counts), `outcome` (one net), `verdict` (one
 from holdfast.stats.arm_verdict import OVER, ArmVerdict, Verdict
 from holdfast.stats.attacker import LEAST_SEEDS, Choice, strongest
 from holdfast.stats.bootstrap import bca, mean_of
-from holdfast.stats.claims import ClaimVerdict, Judged, Part, judge_claim, judge_mean, judge_part, part_level
+from holdfast.stats.claims import (
+    ClaimVerdict,
+    Judged,
+    Part,
+    judge_claim,
+    judge_mean,
+    judge_part,
+    judge_share,
+    part_level,
+)
 from holdfast.stats.controls import ControlCheck, check_controls
 from holdfast.stats.exponent import exponent_of
 from holdfast.stats.intervals import Interval, clopper_pearson, look_level
@@ -59,6 +68,7 @@ __all__ = [
     "judge_claim",
     "judge_mean",
     "judge_part",
+    "judge_share",
     "kaplan_meier",
     "look_level",
     "mean_of",

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from holdfast.stats.bootstrap import Floats, Statistic, bca, mean_of
-from holdfast.stats.intervals import Interval, look_error
+from holdfast.stats.intervals import Interval, clopper_pearson, look_error
 
 PartVerdict = Literal["SUPPORTED", "REFUTED", "UNDECIDED"]
 ClaimVerdict = Literal["SUPPORTED", "REFUTED", "MIXED", "UNDECIDED", "INVALID"]
@@ -72,6 +72,16 @@ def judge_mean(part: Part, values: Sequence[float], level: float) -> Judged:
     """A part whose effect is the mean over units, by `judge_part`. Units without a value (NaN) are refused."""
     found = np.asarray(values, dtype=np.float64)
     return judge_part(part, mean_of(found), len(found), level, agreed=float(found[0]) if _agree(found) else None)
+
+
+def judge_share(part: Part, hits: Sequence[bool], level: float) -> Judged:
+    """A part whose effect is the share of units that are true, by the exact interval of Clopper and Pearson."""
+    n = len(hits)
+    if not n:
+        return judge_mean(part, [], level)
+    interval = clopper_pearson(sum(hits), n, level)
+    verdict, why = _side(part, interval), _why(part, interval)
+    return Judged(part=part, effect=sum(hits) / n, interval=interval, units=n, verdict=verdict, reason=why)
 
 
 def judge_part(part: Part, statistic: Statistic, n: int, level: float, *, agreed: float | None = None) -> Judged:
