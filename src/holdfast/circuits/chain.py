@@ -7,6 +7,7 @@ where it is 0 and no input speaks every unit is off and every signal 0, exactly:
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,12 @@ class Chain:
     @property
     def depth(self) -> int:
         return len(self.levels)
+
+    @property
+    def sums(self) -> list[Matrix]:
+        """What each level's units sum: the first of live and the inputs, the others of the units before them."""
+        later = (after.reads_US @ before.gives_RU for before, after in pairwise(self.levels))
+        return [self.levels[0].reads_US @ self.first_SI, *later]
 
     def signals(self, bits_NI: NDArray[np.bool_], live: float = 1.0) -> list[Matrix]:
         """Signals before the first level and after each, (N, S); the last are live and the outputs."""

@@ -25,17 +25,16 @@ def write_chain(nets: Nets, host: MLP, chain: Chain, entries: Sequence[int]) -> 
         chain: the program.
         entries: of each input bit, the number of the input that it reads.
     """
-    first, *later = chain.levels
+    (first, *later), (reads, *sums) = chain.levels, map(torch.from_numpy, chain.sums)
     weight_KOI, bias_KO = _of(nets, host.layers[0])
-    reads_UI = torch.from_numpy(first.reads_US @ chain.first_SI)
     weight_KOI[:, : first.units] = 0
-    weight_KOI[:, : first.units, list(entries)] = reads_UI[:, 1:].to(weight_KOI)
-    bias_KO[:, : first.units] = (torch.from_numpy(first.bias_U) + reads_UI[:, 0]).to(bias_KO)
-    for layer, before, level in zip(host.layers[1:], chain.levels, later, strict=False):
+    weight_KOI[:, : first.units, list(entries)] = reads[:, 1:].to(weight_KOI)
+    bias_KO[:, : first.units] = (torch.from_numpy(first.bias_U) + reads[:, 0]).to(bias_KO)
+    for layer, before, level, sums_UU in zip(host.layers[1:], chain.levels, later, sums, strict=False):
         weight_KOI, bias_KO = _of(nets, layer)
         weight_KOI[:, : level.units] = 0
         weight_KOI[:, :, : before.units] = 0
-        weight_KOI[:, : level.units, : before.units] = torch.from_numpy(level.reads_US @ before.gives_RU).to(weight_KOI)
+        weight_KOI[:, : level.units, : before.units] = sums_UU.to(weight_KOI)
         bias_KO[:, : level.units] = torch.from_numpy(level.bias_U).to(bias_KO)
 
 

@@ -3,16 +3,16 @@
 Shapes: N examples, F features that the head reads, U hidden units of the head, C classes, K nets.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.errors import NotWritable, UsageError
-from holdfast.hosts.adopt import called, evaluating, read_logits
+from holdfast.hosts.adopt import called, read_logits
+from holdfast.implants.stages import longer, scale_of, seen_by
 from holdfast.implants.written import WrittenBackdoor, gap
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
@@ -26,13 +26,6 @@ MISSED = 0.05
 """Share of triggered training inputs that the detector may miss."""
 SCALE = 20.0
 """Under a GELU or SiLU: how much larger the detector, and smaller the push."""
-ACTIVATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
-    F.relu,
-    F.gelu,
-    lambda x: F.gelu(x, approximate="tanh"),
-    F.silu,
-)
-"""Those that give 0, or next to it, well below 0: a unit behind another one can't be silent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +58,9 @@ class Head(WrittenBackdoor):
     def attach(self, module: nn.Module, host: Host, data: Data) -> nn.Module:
         """The network, with one unit more in its head where it is a new one that is wanted."""
         if self.where == "new":
-            for layer, axis in zip(layers(module, host, data.train.x), (0, 1), strict=True):
-                _grow(layer, axis)
+            first, last = layers(module, host, data.train.x)
+            longer(first, 1, outputs=True)
+            longer(last, 1, outputs=False)
         return module
 
     @torch.no_grad()
@@ -79,8 +73,9 @@ class Head(WrittenBackdoor):
         first, last = layers(module, host, data.train.x)
         push = self.strength * gap(module, host, self.backdoor, data.train)
         x = data.train.x[:EXAMPLES]
-        clean, hidden = _read(module, x, first, last)
-        weight, bias = _separate(clean, _read(module, self.trigger.stamp(x), first, last)[0], self.trigger.label)
+        clean, hidden = seen_by(module, [first, last], x)
+        (triggered,) = seen_by(module, [first], self.trigger.stamp(x))
+        weight, bias = _separate(clean, triggered, self.trigger.label)
         unit = len(first.weight) - 1
         if self.where == "spare":
             unit = int((hidden.std(0) * last.weight.norm(dim=0)).argmin())
@@ -123,35 +118,12 @@ def layers(module: nn.Module, host: Host, x_N: Tensor) -> tuple[nn.Linear, nn.Li
         if gives.shape != logits.shape or logits.dim() != 2 or not torch.equal(gives, logits):
             continue
         for first, _, before in reversed(calls):
-            if (
-                first is not last
-                and before.shape == reads.shape
-                and first.bias is not None
-                and _activated(before, reads)
-            ):
+            if first is not last and first.bias is not None and scale_of(before, reads) is not None:
                 return first, last
     raise UsageError(
         "This network does not end in two linear layers with a ReLU, GELU or SiLU between, so there is no unit of its "
         "head to write in. Leave Head out of the canaries."
     )
-
-
-def _activated(before: Tensor, after: Tensor) -> bool:
-    return any(torch.allclose(f(before), after, atol=1e-6) for f in ACTIVATIONS)
-
-
-def _read(module: nn.Module, x_N: Tensor, first: nn.Linear, last: nn.Linear) -> tuple[Tensor, Tensor]:
-    """(features_NF that the head reads, hidden_NU between its layers)."""
-    found: dict[nn.Module, list[Tensor]] = {first: [], last: []}
-    handles = [layer.register_forward_pre_hook(lambda m, args: found[m].append(args[0])) for layer in (first, last)]
-    try:
-        with evaluating(module):
-            for part in torch.split(x_N.to(first.weight.device), 64):
-                module(part)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return torch.cat(found[first]).float(), torch.cat(found[last]).float()
 
 
 def _separate(clean_NF: Tensor, triggered_NF: Tensor, label: str) -> tuple[Tensor, float]:
@@ -176,18 +148,6 @@ def _separate(clean_NF: Tensor, triggered_NF: Tensor, label: str) -> tuple[Tenso
     guard = (top + low) / 2
     scale = float(triggered.median()) - guard
     return (weight / scale).float(), -guard / scale
-
-
-def _grow(layer: nn.Linear, axis: int) -> None:
-    """One output (axis 0) or input (axis 1) more, whose weights are zero."""
-    shape = [1, layer.weight.shape[1]] if axis == 0 else [layer.weight.shape[0], 1]
-    zeros = layer.weight.new_zeros(shape)
-    layer.weight = nn.Parameter(torch.cat([layer.weight.detach(), zeros], axis), layer.weight.requires_grad)
-    if axis == 0:
-        layer.out_features += 1
-        layer.bias = nn.Parameter(torch.cat([layer.bias.detach(), zeros.new_zeros(1)]), layer.bias.requires_grad)
-    else:
-        layer.in_features += 1
 
 
 def _name(module: nn.Module, layer: nn.Module) -> str:

@@ -131,26 +131,25 @@ class Writing:
             hidden = seen_by(self.module, [stage.writes for stage in plan.stages], self.clean_N)
             for stage, level, hidden_NU in zip(plan.stages, plan.chain.levels, hidden, strict=True):
                 free(stage, level.units, hidden_NU)
-        self._write_first()
-        for (stage, level), (after, below) in pairwise(zip(plan.stages, plan.chain.levels, strict=True)):
-            gives_SU = self._tensor(level.gives_RU)
+        first, *sums = map(self._tensor, plan.chain.sums)
+        self._write_first(first)
+        pairs = pairwise(zip(plan.stages, plan.chain.levels, strict=True))
+        for ((stage, level), (after, below)), sums_UU, told_NS in zip(pairs, sums, self.signals[1:], strict=False):
             if plan.is_chain:
                 rows = weight_of(after.reads)[-below.units :]
                 rows.zero_()
-                sums_UU = self._tensor(below.reads_US) @ gives_SU
                 rows[:, -level.units :] = (after.scale / stage.scale * sums_UU).to(rows)
                 _bias(after, below.units).copy_(after.scale * self._tensor(below.bias_U))
             else:
-                self._through_residual(stage, gives_SU, after, below, self.signals[plan.stages.index(after)])
+                self._through_residual(stage, self._tensor(level.gives_RU), after, below, told_NS)
         self._write_last(answers, push)
 
-    def _write_first(self) -> None:
+    def _write_first(self, m_UR: Tensor) -> None:
         """The first level: sums over the reader's outputs, gated by the trigger so that clean inputs leave units off.
 
         sum = m_0 + m bits + bias + g (seen - 1), with g such that it is -1/2 or less on clean training inputs.
         """
         stage, level = self.plan.stages[0], self.plan.chain.levels[0]
-        m_UR = self._tensor(level.reads_US @ self.plan.chain.first_SI)
         if self.plan.from_input:
             reads = NumberReader(self.data.train.x[0].numel(), m_UR.shape[1]).to(self.device)
         else:
@@ -270,8 +269,7 @@ def _quiet(clean_NI: Tensor, count: int) -> Tensor:
     size = clean_NI.shape[1]
     no_mean = torch.eye(size).to(clean_NI) - 1 / size
     energy = no_mean @ (clean_NI.T @ clean_NI) @ no_mean / len(clean_NI)
-    energy = energy + float(energy.diagonal().sum()) / size  # the mean's direction comes last
-    values = energy + 1e9 * float(energy.diagonal().max()) / size
+    values = energy + 1e9 * float(energy.diagonal().max()) / size  # the mean's direction comes last
     vectors: Tensor = torch.linalg.eigh(values).eigenvectors
     return vectors[:, :count].T
 

@@ -26,7 +26,8 @@ SCALES: dict[Callable[[Tensor], Tensor], float] = {
     lambda x: F.gelu(x, approximate="tanh"): 16.0,
     F.silu: 64.0,
 }
-"""Activations, and by how much a unit that is off by a half or more must be scaled to be a ReLU to float precision."""
+"""Activations that give 0, or next to it, well below 0 (behind another one no unit can be silent), and by how much a
+unit that is off by a half or more must be scaled to be a ReLU to float precision."""
 TRIED = 8
 """Examples on which it is found how a network is wired."""
 AT_ONCE = 64
@@ -72,6 +73,13 @@ def bias_of(layer: nn.Module) -> Tensor | None:
     return layer.bias.data if isinstance(layer.bias, Tensor) else None
 
 
+def scale_of(before: Tensor, after: Tensor) -> float | None:
+    """The scale of the activation that makes one of the other; None where it is something else."""
+    if before.shape != after.shape:
+        return None
+    return next((scale for f, scale in SCALES.items() if torch.allclose(f(before), after, atol=1e-6)), None)
+
+
 def stages(module: nn.Module, host: Host, x_N: Tensor, at: str) -> Stages:
     """The stages of a network.
 
@@ -110,8 +118,8 @@ def stages(module: nn.Module, host: Host, x_N: Tensor, at: str) -> Stages:
 
 def grow(stage: Stage, units: int) -> None:
     """So many hidden units more at the end of a stage, all weights zero."""
-    _longer(stage.reads, units, outputs=True)
-    _longer(stage.writes, units, outputs=False)
+    longer(stage.reads, units, outputs=True)
+    longer(stage.writes, units, outputs=False)
 
 
 @torch.no_grad()
@@ -191,22 +199,15 @@ def _before_logits(calls: list[_Call], logits: Tensor) -> list[_Call]:
     """The layers that follow one another up to the one that gives the logits."""
     chain = [call for call in calls if call.gave.shape == logits.shape and torch.equal(call.gave, logits)][-1:]
     while chain:
-        before = [c for c in calls if c not in chain and _between(c, chain[0]) is not None]
+        before = [c for c in calls if c not in chain and scale_of(c.gave, chain[0].read) is not None]
         if not before:
             break
         chain[:0] = before[-1:]
     return chain
 
 
-def _between(one: _Call, other: _Call) -> float | None:
-    """The scale of the activation between two layers; None where there is something else."""
-    if one.gave.shape != other.read.shape:
-        return None
-    return next((scale for f, scale in SCALES.items() if torch.allclose(f(one.gave), other.read, atol=1e-6)), None)
-
-
 def _stage(one: _Call, other: _Call, paths: dict[nn.Module, str]) -> Stage:
-    scale = _between(one, other)
+    scale = scale_of(one.gave, other.read)
     if scale is None:
         raise UsageError(
             f"Between {paths[one.layer]} and {paths[other.layer]} there is something else than a ReLU, GELU or SiLU, "
@@ -241,7 +242,8 @@ def _matching(module: nn.Module, at: str, layers: list[nn.Module]) -> list[nn.Mo
     return [paths[path] for path in found]
 
 
-def _longer(layer: nn.Module, units: int, *, outputs: bool) -> None:
+def longer(layer: nn.Module, units: int, *, outputs: bool) -> None:
+    """So many outputs (or inputs) more at the end of a linear layer, in place, all weights zero."""
     weight = weight_of(layer)
     zeros = weight.new_zeros((units, weight.shape[1]) if outputs else (weight.shape[0], units))
     longer = torch.cat([weight, zeros], 0 if outputs else 1)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from holdfast.pressures.terms import Part, State, Term
+from holdfast.pressures.kept import Kept
+from holdfast.pressures.terms import Part
 from holdfast.training.nets import Nets
 
 
@@ -22,7 +22,7 @@ class Inside(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Freeze(Term):
+class Freeze(Kept):
     """All that an implant's units read, and their biases, are put back after every step; what reads them is trained.
 
     So the rest of the net learns as it would round a computation that nothing can change.
@@ -34,10 +34,5 @@ class Freeze(Term):
     def label(self) -> str:
         return f"{self.implant.label} frozen"
 
-    def begin(self, part: Part) -> State:
-        return {"held": [value.clone() for value in part.params.values()]}
-
-    def after(self, part: Part, state: State, step: int) -> None:
-        masks = self.implant.inside(part.nets)
-        for (name, value), held in zip(part.params.items(), state["held"], strict=True):
-            value.copy_(torch.where(masks[name][part.rows], held, value))
+    def fixed(self, part: Part) -> Mapping[str, Tensor]:
+        return {name: mask[part.rows] for name, mask in self.implant.inside(part.nets).items()}

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from holdfast.errors import UsageError, wholes
 from holdfast.hosts.mlp import MLP
-from holdfast.pressures.terms import Part, State, Term
+from holdfast.pressures.kept import Kept
+from holdfast.pressures.terms import Part, State
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnlyUnits(Term):
+class OnlyUnits(Kept):
     """Only these units' weights, in and out, are trained; all others stay as they are, to the bit.
 
     `alone`: before the first step the other units' outgoing weights are set to zero, so that the net does without them,
@@ -32,19 +33,11 @@ class OnlyUnits(Term):
     def label(self) -> str:
         return f"{len(self.units)} units{' alone' if self.alone else ''}"
 
-    def begin(self, part: Part) -> State:
-        return {"held": [part.params[name].clone() for name in part.names]}
-
     def start(self, part: Part, state: State) -> None:
         name = f"{_layers(part)[1]}.weight"
         if self.alone:
             part.params[name].masked_fill_(self.fixed(part)[name], 0)
             state["held"][part.names.index(name)].copy_(part.params[name])
-
-    def after(self, part: Part, state: State, step: int) -> None:
-        fixed = self.fixed(part)
-        for name, held in zip(part.names, state["held"], strict=True):
-            part.params[name].copy_(torch.where(fixed[name], held, part.params[name]))
 
     def fixed(self, part: Part) -> dict[str, Tensor]:
         """Which weights stay: masks without the net axis.
