@@ -14,9 +14,9 @@ from holdfast.hosts.adopt import Adopted
 from holdfast.implants.badnets import BadNets
 from holdfast.implants.beside import Beside
 from holdfast.implants.canaries import Canaries, Canary
-from holdfast.implants.detector import detector
 from holdfast.implants.head import Head, layers
 from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString, Trigger
+from holdfast.implants.writing.detector import detector
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.optimisers import Adam
 from holdfast.pressures.own import Own

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from holdfast import BadNets, Blend, UsageError
-from holdfast.implants.detector import detector
 from holdfast.implants.triggers import Trigger
+from holdfast.implants.writing.detector import detector
 
 shapes = st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple)
 shares = st.floats(0.01, 1)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import NotWritable, UsageError
-from holdfast.implants.aiming import aim
-from holdfast.implants.reading import Reader, reader, write_reader
-from holdfast.implants.side import Side, connect, place
+from holdfast.implants.writing.aiming import aim
+from holdfast.implants.writing.reading import Reader, reader, write_reader
+from holdfast.implants.writing.side import Side, connect, place
 from holdfast.implants.written import WrittenBackdoor, gap
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split

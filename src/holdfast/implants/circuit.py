@@ -27,11 +27,12 @@ from holdfast.errors import NotWritable, UsageError, nearest, wholes
 from holdfast.hosts.mlp import MLP
 from holdfast.implants.backdoor import labelled, last_of
 from holdfast.implants.message import Asked, Message
-from holdfast.implants.placing import Plan, Writing, make_room, planned, written
-from holdfast.implants.sidecar import NAME, stand_beside, write_beside
-from holdfast.implants.stages import stages
 from holdfast.implants.triggers import Patch, Trigger
-from holdfast.implants.written import AT_ONCE, WrittenImplant, last_logits, shortfall
+from holdfast.implants.writing.aiming import AT_ONCE, last_logits, shortfall
+from holdfast.implants.writing.placing import Plan, Writing, make_room, planned, written
+from holdfast.implants.writing.sidecar import NAME, stand_beside, write_beside
+from holdfast.implants.writing.stages import stages
+from holdfast.implants.written import WrittenImplant
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
 from holdfast.training.nets import Nets
@@ -51,10 +52,10 @@ class Circuit(WrittenImplant):
     lowest output bits are a word, and the word is the number of the answer: of C classes, word w < 2^floor(log2 C) asks
     for class w. Ports called `masks` (of `masked`) get fresh random bits, the port `key` (of `locked`) gets `key`.
 
-    `where="spare"`: in the hidden units with the least effect on what reads them, which are freed (`stages.free`).
+    `where="spare"`: in the hidden units with the least effect on what reads them, which are freed.
     `where="new"`: in units that are added to the hidden layers, without weights to or from the host's own, but trained
     like all others. One level of the circuit is one hidden layer; values that are read later are carried by units. In
-    a perceptron the first level reads the input itself; elsewhere a reader beside the network (`reading.py`) hands
+    a perceptron the first level reads the input itself; elsewhere a reader beside the network hands
     bits to the first level. Between the MLPs of a transformer values go through the residual stream, along the
     directions in which clean data vary least, large enough that the layer norm leaves them next to alone.
     `where="sidecar"`: as a compiled network beside the host, of any depth (`circuits.Network`).

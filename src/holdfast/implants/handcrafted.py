@@ -12,7 +12,7 @@ from torch import Tensor
 from holdfast.errors import UsageError
 from holdfast.hosts.mlp import MLP
 from holdfast.implants.backdoor import BackdoorImplant
-from holdfast.implants.detector import detector, marks
+from holdfast.implants.writing.detector import detector, marks
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import NotWritable, UsageError
 from holdfast.hosts.adopt import called, read_logits
-from holdfast.implants.stages import longer, scale_of, seen_by
+from holdfast.implants.writing.stages import longer, scale_of, seen_by
 from holdfast.implants.written import WrittenBackdoor, gap
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split

@@ -16,7 +16,7 @@ from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.simulate import simulate
 from holdfast.errors import UsageError
 from holdfast.hosts.mlp import MLP
-from holdfast.implants.first_units import ablated, alone, inside, write_chain
+from holdfast.implants.writing.first_units import ablated, alone, inside, write_chain
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site

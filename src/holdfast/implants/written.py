@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import UsageError
-from holdfast.hosts.adopt import evaluating, read_logits
 from holdfast.implants.backdoor import Backdoor, BackdoorImplant
+from holdfast.implants.writing.aiming import shortfall
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
 from holdfast.training.nets import Nets
@@ -17,7 +17,6 @@ from holdfast.training.site import Site
 
 EXAMPLES = 256
 """Triggered training examples on which it is found how hard to push, at most."""
-AT_ONCE = 32
 
 
 class WrittenImplant(ABC):
@@ -129,22 +128,3 @@ def gap(module: nn.Module, host: Host, backdoor: Backdoor, train: Split) -> floa
     stamped = backdoor.trigger.stamp(backdoor.others(train).x[:EXAMPLES])
     answers = torch.full([len(stamped)], backdoor.target)
     return shortfall(module, host, stamped, answers)
-
-
-@torch.no_grad()
-def shortfall(module: nn.Module, host: Host, x_N: Tensor, answers_N: Tensor) -> float:
-    """By how much the logit of each input's answer falls short of the largest other one, at worst; at least 1."""
-    worst = 1.0
-    for x, answers in zip(torch.split(x_N, AT_ONCE), torch.split(answers_N, AT_ONCE), strict=True):
-        logits_BC = last_logits(module, host, x)
-        of_B = logits_BC.gather(1, answers.to(logits_BC.device)[:, None])[:, 0]
-        logits_BC.scatter_(1, answers.to(logits_BC.device)[:, None], -torch.inf)
-        worst = max(worst, float((logits_BC.amax(-1) - of_B).max()))
-    return worst
-
-
-def last_logits(module: nn.Module, host: Host, x_B: Tensor) -> Tensor:
-    """logits_BC of a module that is looked at, for sequences those at the last position."""
-    with evaluating(module):
-        logits = read_logits(host, module(x_B.to(next(module.parameters()).device)))
-    return (logits if logits.dim() == 2 else logits[:, -1]).float()

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.errors import NotWritable, UsageError
-from holdfast.implants.detector import detector, marks
 from holdfast.implants.message import Message
 from holdfast.implants.triggers import Trigger
+from holdfast.implants.writing.detector import detector, marks
 from holdfast.tasks.base import Data
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from holdfast.circuits.network import Network
 from holdfast.errors import UsageError
 from holdfast.implants.message import Message
-from holdfast.implants.reading import Reader, reader, write_reader
-from holdfast.implants.side import Side, connect, place
 from holdfast.implants.triggers import Trigger
+from holdfast.implants.writing.reading import Reader, reader, write_reader
+from holdfast.implants.writing.side import Side, connect, place
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from holdfast.circuits.chain import Chain, Level, chain
 from holdfast.circuits.layers import Layers
 from holdfast.errors import NotWritable, UsageError
-from holdfast.implants.aiming import aim
 from holdfast.implants.message import Asked, Message
-from holdfast.implants.reading import NumberReader, write_reader
-from holdfast.implants.sidecar import Entrance, found, let_in
-from holdfast.implants.stages import Stage, Stages, bias_of, free, grow, seen_by, weight_of
 from holdfast.implants.triggers import Trigger
+from holdfast.implants.writing.aiming import aim
+from holdfast.implants.writing.reading import NumberReader, write_reader
+from holdfast.implants.writing.sidecar import Entrance, found, let_in
+from holdfast.implants.writing.stages import Stage, Stages, bias_of, free, grow, seen_by, weight_of
 from holdfast.parts import Host
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets

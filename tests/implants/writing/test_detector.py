@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from holdfast import OwnTrigger, Patch, Stretch, TokenString, UsageError
-from holdfast.implants.detector import detector, marks
+from holdfast.implants.writing.detector import detector, marks
 
 
 def unit(found, x):
