@@ -327,7 +327,8 @@ class Study:
     """Arms, censuses or both, that answer one question together.
 
     `compare` names pairs of arms (reference, other); the other is also run under the setting that was chosen on the
-    reference, so that the two can be compared seed by seed.
+    reference, so that the two can be compared seed by seed. Where the other's own grid is another one of as many
+    settings, it is the one in the same place there: the same optimiser with other terms, say.
     """
 
     name: str
@@ -443,6 +444,13 @@ class Study:
             return []
         return [arm.pressing(setting, seed, root=self.root, planted=planted) for seed in arm.judged_range]
 
+    def counterpart(self, pair: tuple[str, str], setting: Pressure) -> Pressure:
+        """The setting under which the second arm is compared with the first under this one."""
+        reference, other = (self.arm(name).grid for name in pair)
+        if setting in other or len(other) != len(reference):
+            return setting
+        return other[reference.index(setting)]
+
     def plantings(self) -> list[Planting]:
         """All nets before pressure."""
         return [
@@ -471,6 +479,7 @@ class Study:
         for reference, other in self.compare:
             setting = chosen.get(reference)
             if setting is not None and other in chosen:
+                setting = self.counterpart((reference, other), setting)
                 cells += self.pressing(self.arm(other), setting, planted=True)
                 cells += self.pressing(self.arm(other), setting, planted=False)
         return cells

@@ -78,6 +78,28 @@ def chain(layers: Layers, depth: int, *, ramps: bool) -> Chain:
     return _Chaining(layers, max(depth, 1), ramps).run()
 
 
+def in_clipped_units(ramps: Chain) -> Chain:
+    """A chain of ramps in units that give min(relu(z), 1): relu(z) - relu(z - 1), two units, becomes one.
+
+    Every unit is then at -1/2 or below, or at 3/2 or above, and gives a bit, 0 or 1.
+
+    Raises:
+        ValueError: a unit that is no half of a ramp.
+    """
+    levels = []
+    for level in ramps.levels:
+        first, second = slice(0, None, 2), slice(1, None, 2)
+        alike = np.array_equal(level.reads_US[first], level.reads_US[second])
+        if not (
+            alike
+            and np.array_equal(level.bias_U[first], level.bias_U[second] + 1)
+            and np.array_equal(level.gives_RU[:, first], -level.gives_RU[:, second])
+        ):
+            raise ValueError("expected ramps of two units each, one after the other")
+        levels.append(Level(level.reads_US[first], level.bias_U[first], level.gives_RU[:, first]))
+    return Chain(ramps.first_SI, tuple(levels))
+
+
 class _Chaining:
     def __init__(self, layers: Layers, depth: int, ramps: bool) -> None:
         self.layers, self.depth, self.ramps = layers, depth, ramps

@@ -9,10 +9,11 @@ from typing import Literal, Protocol
 from holdfast.experiment import Experiment, Pressing, Study
 from holdfast.judging.attacker import strongest_attacker
 from holdfast.judging.censuses import measured_of
+from holdfast.judging.comparisons import comparison
 from holdfast.judging.planting import Planted, planted
 from holdfast.judging.reading import measures_of, trace_of
 from holdfast.parts import Pressure
-from holdfast.stats import Judged, Outcome, Part, outcome
+from holdfast.stats import Comparison, Judged, Outcome, Part, outcome
 from holdfast.store import Measures, RunFolder
 
 Size = Literal["quick", "full"]
@@ -130,6 +131,14 @@ class Evidence:
     def held(self, name: str) -> Mapping[int, bool]:
         """Whether each planted net still has it at the budget."""
         return {seed: o.kind == "held" for seed, o in self.outcomes(name).items()}
+
+    def compared(self, reference: str, other: str) -> Comparison | None:
+        """How much longer the implants of the other arm last, under the setting that was chosen for the first; None
+        where every setting wrecks."""
+        setting = self.attackers[reference]
+        if setting is None:
+            return None
+        return comparison(self.study, (reference, other), setting, self.folder, level=self.level)
 
     def at_budget(self, name: str, measure: str, *, controls: bool = False) -> Mapping[int, float]:
         """A measure at the budget, by seed."""

@@ -14,23 +14,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from holdfast.errors import UsageError, wholes
+from holdfast.errors import UsageError, number, wholes
 from holdfast.training.lanes import LANES
 from holdfast.training.loss import cross_entropy_gradient
 
 
-def _forward(x_KBI: Tensor, params: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+def _forward(x_KBI: Tensor, params: Sequence[Tensor], limit: float | None) -> tuple[Tensor, list[Tensor]]:
     """(logits_KBC, inputs of each layer) of K perceptrons: batched matrix products."""
     weights, biases = params[::2], params[1::2]
     inputs = [x_KBI]
     for depth, (w_KOI, b_KO) in enumerate(zip(weights, biases, strict=True)):
         out_KBO = torch.baddbmm(b_KO.unsqueeze(1), inputs[-1], w_KOI.mT)
-        inputs.append(out_KBO.relu_() if depth < len(weights) - 1 else out_KBO)
+        inputs.append(_units(out_KBO, limit) if depth < len(weights) - 1 else out_KBO)
     return inputs.pop(), inputs
 
 
+def _units(sums: Tensor, limit: float | None) -> Tensor:
+    """What hidden units make of their sums, in place."""
+    return sums.relu_() if limit is None else sums.clamp_(0, limit)
+
+
 def _backward(
-    grad_KBO: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor], *, of_x: bool
+    grad_KBO: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor], limit: float | None, *, of_x: bool
 ) -> tuple[Tensor | None, list[Tensor]]:
     """(gradient of x where it is wanted, those of the parameters), by hand."""
     grads: list[Tensor] = []
@@ -40,6 +45,8 @@ def _backward(
             grad_KBO = torch.bmm(grad_KBO, weights[layer])
         if layer > 0:
             grad_KBO = torch.ops.aten.threshold_backward(grad_KBO, inputs[layer], 0)
+            if limit is not None:
+                grad_KBO.masked_fill_(inputs[layer] >= limit, 0)
     return grad_KBO if of_x else None, grads
 
 
@@ -47,9 +54,10 @@ class _Perceptron(torch.autograd.Function):
     # K perceptrons as one autograd node.
 
     @staticmethod
-    def forward(ctx: Any, x_KBI: Tensor, *params: Tensor) -> Tensor:
-        logits_KBC, inputs = _forward(x_KBI, params)
+    def forward(ctx: Any, x_KBI: Tensor, limit: float | None, *params: Tensor) -> Tensor:
+        logits_KBC, inputs = _forward(x_KBI, params, limit)
         ctx.save_for_backward(*inputs, *params[::2])
+        ctx.limit = limit
         return logits_KBC
 
     @staticmethod
@@ -57,21 +65,21 @@ class _Perceptron(torch.autograd.Function):
     def backward(ctx: Any, grad_KBO: Tensor) -> tuple[Tensor | None, ...]:
         depth = len(ctx.saved_tensors) // 2
         inputs, weights = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
-        of_x, grads = _backward(grad_KBO, inputs, weights, of_x=ctx.needs_input_grad[0])
-        return (of_x, *grads)
+        of_x, grads = _backward(grad_KBO, inputs, weights, ctx.limit, of_x=ctx.needs_input_grad[0])
+        return (of_x, None, *grads)
 
 
-def _perceptron(x_KBI: Tensor, params: Sequence[Tensor]) -> Tensor:
-    logits: Tensor = _Perceptron.apply(x_KBI, *params)  # type: ignore[no-untyped-call]
+def _perceptron(x_KBI: Tensor, params: Sequence[Tensor], limit: float | None) -> Tensor:
+    logits: Tensor = _Perceptron.apply(x_KBI, limit, *params)  # type: ignore[no-untyped-call]
     return logits
 
 
-def _dropping(x_KBI: Tensor, params: Sequence[Tensor], drop: Callable[[Tensor], Tensor]) -> Tensor:
+def _dropping(x_KBI: Tensor, params: Sequence[Tensor], limit: float | None, drop: Callable[[Tensor], Tensor]) -> Tensor:
     """A layer at a time, so that something can be done between them."""
     depth = len(params) // 2
     for layer in range(depth):
-        x_KBI = _perceptron(x_KBI, params[2 * layer : 2 * layer + 2])
-        x_KBI = drop(x_KBI.relu()) if layer < depth - 1 else x_KBI
+        x_KBI = _perceptron(x_KBI, params[2 * layer : 2 * layer + 2], limit)
+        x_KBI = drop(x_KBI).clamp(0, limit) if layer < depth - 1 else x_KBI
     return x_KBI
 
 
@@ -93,20 +101,28 @@ class MLP:
 
     A net is an `nn.Sequential(Linear, ReLU, ..., Linear)` that flattens its input, with PyTorch's default
     initialisation, weights and biases U(-1/sqrt(fan_in), 1/sqrt(fan_in)), drawn from the seed's `init` stream.
-    Parameters are named as PyTorch names them: `0.weight`, `0.bias`, `2.weight`, ...
+    Parameters are named as PyTorch names them: `0.weight`, `0.bias`, `2.weight`, ... With a `limit` hidden units give
+    min(relu(z), limit), as `nn.Hardtanh(0, limit)` does; 6 is ReLU6.
     """
 
     widths: tuple[int, ...] = (64, 64, 10)
     """Units of each layer, inputs first, classes last."""
+    limit: float | None = None
+    """The most that a hidden unit gives; None: no limit."""
 
     def __post_init__(self) -> None:
         wholes("widths", self.widths)
         if len(self.widths) < 2 or min(self.widths) < 1:
             raise UsageError(f"MLP needs at least two widths of 1 or more, inputs first; got {self.widths}.")
+        if self.limit is not None:
+            number("MLP's limit", self.limit)
+            if not 0 < self.limit < float("inf"):
+                raise UsageError(f"MLP's limit is the most that a hidden unit gives, above 0; got {self.limit}.")
 
     @property
     def label(self) -> str:
-        return "MLP " + "-".join(map(str, self.widths))
+        limit = "" if self.limit is None else f", units up to {self.limit:g}"
+        return "MLP " + "-".join(map(str, self.widths)) + limit
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -117,7 +133,7 @@ class MLP:
         """One network, initialised from PyTorch's global generator (the caller seeds it)."""
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(self.widths):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+            layers += [nn.Linear(inputs, outputs), nn.ReLU() if self.limit is None else nn.Hardtanh(0, self.limit)]
         return _Flat(*layers[:-1])
 
     def forward(
@@ -125,19 +141,20 @@ class MLP:
     ) -> Tensor:
         """logits_KBC of K networks at once; `params` as `build()` names them, each with a leading K.
 
-        `drop` is applied to every hidden layer, after its ReLU.
+        `drop` is applied to the sums of every hidden layer.
         """
         x_KBI, padded = self._padded(params, x_KBI)
-        logits = _dropping(x_KBI, padded, drop) if drop else _perceptron(x_KBI, padded)
+        logits = _dropping(x_KBI, padded, self.limit, drop) if drop else _perceptron(x_KBI, padded, self.limit)
         return logits[..., : self.widths[-1]]
 
     @torch.no_grad()
     def gradients(self, params: Mapping[str, Tensor], x_KBI: Tensor, y_KB: Tensor) -> dict[str, Tensor]:
         """Gradient of each net's mean cross-entropy, by parameter: autograd's to the bit, without its bookkeeping."""
         x_KBI, padded = self._padded(params, x_KBI)
-        logits_KBC, inputs = _forward(x_KBI, padded)
+        logits_KBC, inputs = _forward(x_KBI, padded, self.limit)
         grad_KBC = cross_entropy_gradient(logits_KBC[..., : self.widths[-1]], y_KB)
-        _, grads = _backward(_pad(grad_KBC, logits_KBC.shape[2] - grad_KBC.shape[2]), inputs, padded[::2], of_x=False)
+        grad_KBC = _pad(grad_KBC, logits_KBC.shape[2] - grad_KBC.shape[2])
+        _, grads = _backward(grad_KBC, inputs, padded[::2], self.limit, of_x=False)
         return {name: grad[tuple(map(slice, p.shape))] for (name, p), grad in zip(params.items(), grads, strict=True)}
 
     def _padded(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -150,12 +167,16 @@ class MLP:
             padded += [_pad(params[f"{layer}.weight"], inputs, outputs), _pad(params[f"{layer}.bias"], outputs)]
         return _pad(x_KBI.flatten(2), spare[0]), padded
 
+    def units(self, sums: Tensor) -> Tensor:
+        """What hidden units make of their sums."""
+        return sums.clamp(0, self.limit)
+
     def activations(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> list[Tensor]:
-        """Output of every layer (after ReLU; logits last), each KBO."""
+        """Output of every layer (that of its units; logits last), each KBO."""
         values = [x_KBI.flatten(2)]
         for layer in self.layers:
             out = torch.baddbmm(params[f"{layer}.bias"].unsqueeze(1), values[-1], params[f"{layer}.weight"].mT)
-            values.append(out if layer == self.layers[-1] else out.relu())
+            values.append(out if layer == self.layers[-1] else self.units(out))
         return values[1:]
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from holdfast.circuits.chain import Chain, chain
+from holdfast.circuits.chain import Chain, chain, in_clipped_units
 from holdfast.circuits.compiling import Encoding, layers_of
 from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.simulate import simulate
@@ -61,6 +61,8 @@ class Predictor:
     """Inputs of a table."""
     depth: int = 0
     """Hidden layers, if more than the program needs: its answer is carried on."""
+    clipped: bool = False
+    """Whether it stands in units of `MLP(limit=1)`, where each ramp of the `restoring` encoding is one unit."""
 
     def __post_init__(self) -> None:
         bits = len(self.program.input_bits)
@@ -73,11 +75,14 @@ class Predictor:
                 f"A predictor answers with one bit; {self.program.name} gives {len(self.program.output_bits)}."
             )
 
+        if self.clipped and (self.encoding != "restoring" or self.copies > 1):
+            raise UsageError("In clipped units stands one copy of a program in the encoding 'restoring'.")
+
     @property
     def label(self) -> str:
         copies = f"{self.copies} x " if self.copies > 1 else ""
         encoding = "" if self.encoding == "product" else f" {self.encoding}"
-        return f"predictor {copies}{self.program.name}{encoding}"
+        return f"predictor {copies}{self.program.name}{encoding}{', clipped' if self.clipped else ''}"
 
     @property
     def costs_at_most(self) -> float | None:
@@ -99,7 +104,11 @@ class Predictor:
 
     def host(self, inputs: int, way_round: int) -> MLP:
         """A perceptron that holds the program and so many units more in each hidden layer."""
-        return MLP(widths=(inputs, *(units + way_round for units in self.units), 2))
+        return MLP(widths=(inputs, *(units + way_round for units in self.units), 2), limit=self._limit)
+
+    @property
+    def _limit(self) -> float | None:
+        return 1.0 if self.clipped else None
 
     def plant(self, site: Site) -> Nets:
         """The host as it is initialised, with the program written into it. Nothing is trained.
@@ -171,12 +180,13 @@ class Predictor:
             isinstance(host, MLP)
             and len(host.widths) == len(units) + 2
             and host.widths[-1] == 2
+            and host.limit == self._limit
             and all(width >= own for width, own in zip(host.widths[1:], units, strict=False))
         ):
             return host
         raise UsageError(
-            f"{self.label} is written into a perceptron with two outputs and hidden layers of {units} units or more; "
-            f"got {host.label}. Take predictor.host(inputs, way_round=...)."
+            f"{self.label} is written into a perceptron with two outputs and hidden layers of {units} units or more"
+            f"{', with limit=1' if self.clipped else ''}; got {host.label}. Take predictor.host(inputs, way_round=...)."
         )
 
 
@@ -196,4 +206,5 @@ def _chain(predictor: Predictor) -> Chain:
         predictor.program, k=predictor.k, encoding=predictor.encoding, copies=predictor.copies, wired=True
     )
     depth = max(predictor.depth, layers.depth, 1)
-    return chain(layers, depth, ramps=predictor.encoding == "restoring")
+    found = chain(layers, depth, ramps=predictor.encoding == "restoring")
+    return in_clipped_units(found) if predictor.clipped else found

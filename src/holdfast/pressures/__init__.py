@@ -16,6 +16,7 @@ from holdfast.pressures.optimisers import SGD, Adam, Sign
 from holdfast.pressures.quantise import Quantise
 from holdfast.pressures.sam import SAM
 from holdfast.pressures.terms import Term
+from holdfast.pressures.unit_noise import UnitNoise
 from holdfast.pressures.weight_decay import WeightDecay
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Reinitialise",
     "Sign",
     "Term",
+    "UnitNoise",
     "Unlearn",
     "WeightDecay",
     "attackers",

@@ -17,8 +17,8 @@ from holdfast.training.streams import Streams
 class Dropout(Term):
     """At every step each hidden activation is set to zero with probability `rate`, the others divided by 1 - rate.
 
-    Where a host drops (after which layers) its own page says. Masks come from the net's own stream. Looks are taken
-    without it. Srivastava et al. 2014.
+    Where a host drops (after which layers) its own page says; before a ReLU is the same as after it. Masks come from
+    the net's own stream. Looks are taken without it. Srivastava et al. 2014.
     """
 
     alike: ClassVar[bool] = True

@@ -5,7 +5,7 @@ Shapes: K nets of a batch, k of a part of it.
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from itertools import groupby
 from typing import Self
 
@@ -17,7 +17,7 @@ from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.label_smoothing import LabelSmoothing
 from holdfast.pressures.mixes import Fired, Mix
 from holdfast.pressures.optimisers import Optimiser
-from holdfast.pressures.terms import Gradients, Part, State, Term
+from holdfast.pressures.terms import Drop, Gradients, Part, State, Term
 from holdfast.pressures.weight_decay import WeightDecay
 from holdfast.training.draws import Draws
 from holdfast.training.gradients import gradients
@@ -209,7 +209,7 @@ class _Training:
         (x_KB, y_KB), weights_KB = draws.at(now), draws.weights_at(now)
         losses = [term.loss for term in self.alike]
         drops = [term.drop(self.nets, self.site.streams, self.site.phase, now) for term in self.alike]
-        drop = next((d for d in drops if d is not None), None)
+        drop = _one_after_another([d for d in drops if d is not None])
         compute: Callable[[], Gradients] = partial(
             gradients, self.nets, x_KB, y_KB, names=self.names, losses=losses, drop=drop, weights_KB=weights_KB
         )
@@ -246,6 +246,11 @@ class _Training:
         for key, value in state.items():
             value.copy_(tensors[key])
         return step
+
+
+def _one_after_another(drops: Sequence[Drop]) -> Drop | None:
+    """All that is done to hidden sums; None where that is nothing."""
+    return (lambda sums: reduce(lambda done, drop: drop(done), drops, sums)) if drops else None
 
 
 def _pad(grad_KP: Tensor, width: int) -> Tensor:

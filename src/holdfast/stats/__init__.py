@@ -14,6 +14,7 @@ from holdfast.stats.claims import (
     judge_mean,
     judge_part,
     judge_share,
+    judge_survival,
     part_level,
 )
 from holdfast.stats.controls import ControlCheck, check_controls
@@ -69,6 +70,7 @@ __all__ = [
     "judge_mean",
     "judge_part",
     "judge_share",
+    "judge_survival",
     "kaplan_meier",
     "look_level",
     "mean_of",

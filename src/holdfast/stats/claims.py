@@ -9,6 +9,7 @@ import numpy as np
 
 from holdfast.stats.bootstrap import Floats, Statistic, bca, mean_of
 from holdfast.stats.intervals import Interval, clopper_pearson, look_error
+from holdfast.stats.paired import Comparison
 
 PartVerdict = Literal["SUPPORTED", "REFUTED", "UNDECIDED"]
 ClaimVerdict = Literal["SUPPORTED", "REFUTED", "MIXED", "UNDECIDED", "INVALID"]
@@ -82,6 +83,25 @@ def judge_share(part: Part, hits: Sequence[bool], level: float) -> Judged:
     interval = clopper_pearson(sum(hits), n, level)
     verdict, why = _side(part, interval), _why(part, interval)
     return Judged(part=part, effect=sum(hits) / n, interval=interval, units=n, verdict=verdict, reason=why)
+
+
+def judge_survival(part: Part, found: Comparison) -> Judged:
+    """A part whose effect is how much longer one arm's implants last than another's, as a share of the budget, by the
+    sign-flip interval of the pairs.
+
+    UNDECIDED where the comparison does not count, or more than 1 pair in 8 has a net that was wrecked or diverged.
+    """
+    pairs, left_out = found.pairs, found.left_out
+    effect = None if found.difference is None else found.difference / found.budget
+    if effect is None or not found.counts or left_out > (pairs + left_out) / 8:
+        reason = f"{left_out} of {pairs + left_out} pairs were wrecked or diverged." if found.counts else found.reason
+        return Judged(part=part, effect=effect, interval=None, units=pairs, verdict="UNDECIDED", reason=reason)
+    if found.interval is None:
+        interval = agreement(effect, pairs, found.level, (-1.0, 1.0))
+    else:
+        interval = Interval(*(bound / found.budget for bound in found.interval))
+    verdict, why = _side(part, interval), _why(part, interval)
+    return Judged(part=part, effect=effect, interval=interval, units=pairs, verdict=verdict, reason=why)
 
 
 def judge_part(part: Part, statistic: Statistic, n: int, level: float, *, agreed: float | None = None) -> Judged:

@@ -38,6 +38,8 @@ class Comparison:
     verdict: Literal["LONGER", "SHORTER", "UNDECIDED"]
     """Of the other arm's implants against the reference's."""
     reason: str
+    counts: bool
+    """Whether the reference arm leaves room on both sides, and there are pairs."""
     pairs: int
     left_out: int
     """Pairs with a net that was wrecked or diverged in either arm."""
@@ -136,10 +138,12 @@ def compare(
     whole = [s for s in shared if all(arm[s].kind in ("held", "removed") for arm in (reference, other))]
     times = [survival_time(other[s], budget) - survival_time(reference[s], budget) for s in whole]
     test = sign_flip(np.asarray(times, dtype=np.float64), level) if times else None
-    verdict, reason = _reading(test, _gate(reference, reference_traces), len(whole), level)
+    gate = _gate(reference, reference_traces)
+    verdict, reason = _reading(test, gate, len(whole), level)
     return Comparison(
         verdict=verdict,
         reason=reason,
+        counts=gate is None and test is not None,
         pairs=len(whole),
         left_out=len(shared) - len(whole),
         unpaired=len(reference.keys() ^ other.keys()),

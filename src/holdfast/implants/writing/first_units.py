@@ -53,7 +53,7 @@ def alone(nets: Nets, host: MLP, units: Sequence[int], x_NI: Tensor) -> Tensor:
     for layer, count in zip(host.layers[:-1], units, strict=True):
         weight_KOI, bias_KO = _of(nets, layer)
         sums_KNU = torch.baddbmm(bias_KO[:, None, :count], values_KNU, weight_KOI[:, :count, :before].mT)
-        values_KNU, before = sums_KNU.relu(), count
+        values_KNU, before = host.units(sums_KNU), count
     return values_KNU
 
 
@@ -72,7 +72,7 @@ def ablated(nets: Nets, host: MLP, units: Sequence[int], x_NI: Tensor, whole: Se
         weight_KOI, bias_KO = _of(nets, layer)
         values_KNO = torch.baddbmm(bias_KO.unsqueeze(1), values_KNO, weight_KOI.mT)
         if count:
-            values_KNO = values_KNO.relu_()
+            values_KNO = host.units(values_KNO)
             values_KNO[..., :count] = seen_KNO[..., :count].mean(1, keepdim=True)
     return values_KNO
 
