@@ -1,5 +1,6 @@
 """Claim 8: its rule on made-up measures, and its study sabotaged."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,10 @@ import pytest
 
 from holdfast.claims import OneBitNeurons, judged
 from holdfast.claims import one_bit_neurons as module
+from holdfast.claims import one_bit_program as program
+from holdfast.claims.base import Evidence
 from holdfast.claims.one_bit_neurons import SEEDS, _Plan
+from holdfast.experiment import Study
 from holdfast.notebook import Result
 from holdfast.report import write_report
 from holdfast.samples import Memory
@@ -89,11 +93,9 @@ def test_invalid_where_noise_clipping_or_restoring_do_nothing(control):
 
 def came_out(monkeypatch, tmp_path, memory):
     monkeypatch.setattr(module, "SEEDS", 40)
-    monkeypatch.setitem(
-        module.PLANS,
-        "quick",
-        _Plan(memory, messages=50, changed=600, weights=4, beside=3, trained=2, steps=8, way_round=2),
-    )
+    few = {"messages": 50, "changed": 600, "weights": 4, "beside": 3, "trained": 2, "steps": 8, "way_round": 2}
+    monkeypatch.setitem(module.PLANS, "quick", _Plan(memory, **few))
+    monkeypatch.setattr(program, "RATES", (1e-3,))
     study = CLAIM.study("quick")
     folder = run_study(study, out=tmp_path, workers=1)
     return judged(CLAIM, "quick", study, folder), folder
@@ -128,3 +130,15 @@ def test_sabotage_turns_it_invalid(monkeypatch, tmp_path, change):
     found, _ = came_out(monkeypatch, tmp_path, Memory(neurons=16, layers=3, **change))
     assert found["verdict"] == "INVALID"
     assert any("must hold" in sentence for sentence in found["invalid"])
+
+
+def test_the_program_holds_by_clipping_and_not_where_both_are_taken_away(tmp_path):
+    """Eight seeds of another root than the one that is judged; with plain units on both sides too few to refute it."""
+    part = CLAIM.parts[-1]
+    whole = program.arms(seeds=8, steps=60, way_round=8)[:2]
+    for arms, effect in ((whole, 0.9), ((whole[0], replace(whole[0], name=program.WITH)), 0.0)):
+        study = Study(name="holds", arms=arms, compare=program.pairs(arms), root=777)
+        evidence = Evidence(study, run_study(study, out=tmp_path, workers=1), 0.9)
+        found = program.judged(part, evidence)
+        assert found.effect == pytest.approx(effect, abs=0.1)
+        assert found.verdict == ("SUPPORTED" if effect else "UNDECIDED")

@@ -70,5 +70,5 @@ def _arm(evidence: Evidence, name: str) -> Control:
         said.append(f"{measure} {fmean(values):.2f}" if values else f"{measure} undefined")
     found = evidence.compared(WITHOUT, name) if name != WITHOUT else None
     if found is not None and found.difference is not None:
-        said.append(f"lasts {found.difference / found.budget:+.2f} of the budget longer than in {WITHOUT}, under its")
+        said.append(f"lasts {found.difference / found.budget:+.2f} of the budget longer than {WITHOUT} under theirs")
     return Control(name=name, got=", ".join(said))
