@@ -8,7 +8,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast import MLP, SGD, Adam, BadNets, Digits, Experiment, Fit, Handcrafted, Study, UsageError, attackers
+from holdfast import (
+    MLP,
+    SGD,
+    Adam,
+    BadNets,
+    Digits,
+    Experiment,
+    Fit,
+    Handcrafted,
+    Study,
+    UsageError,
+    WeightDecay,
+    attackers,
+)
 from holdfast.experiment import TUNING_SEED
 from holdfast.settings import digest, settings
 
@@ -55,6 +68,18 @@ def test_a_comparison_adds_the_other_arm_under_the_references_setting():
     assert len(extra) == 64, "with its controls, which under this setting might come to show its implant by themselves"
     assert {cell.pressure for cell in extra} == {ARM.grid[0]}
     assert {cell.planting.implant for cell in extra} == {Handcrafted()}
+
+
+def test_a_comparison_of_pressures_takes_the_setting_in_the_same_place():
+    """The other arm's own, where its grid is another one; the reference's, where it has no such place."""
+    decayed = tuple(Fit(fit.optimiser, WeightDecay(rate=0.1), steps=fit.steps) for fit in ARM.grid)
+    for grid, expected in ((decayed, decayed[1]), (decayed[:1], ARM.grid[1])):
+        arms = (ARM, dataclasses.replace(ARM, pressure=grid, name="decayed"))
+        pair = (Study.arm_name(ARM), "decayed")
+        study = Study(name="s", arms=arms, compare=(pair,))
+        assert study.counterpart(pair, ARM.grid[1]) == expected
+        cells = study.judged({pair[0]: ARM.grid[1], "decayed": grid[0]})
+        assert {cell.pressure for cell in cells} == {ARM.grid[1], grid[0], expected}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,11 @@ import pytest
 import holdfast
 
 PUBLIC = {
+    "BinaryDigits",
+    "Collapse",
+    "Freeze",
+    "Predictor",
+    "UnitNoise",
     "Pull",
     "Unmoved",
     "Inject",

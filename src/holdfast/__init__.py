@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from holdfast.implants import Overlap as Overlap
     from holdfast.implants import OwnTrigger as OwnTrigger
     from holdfast.implants import Patch as Patch
+    from holdfast.implants import Predictor as Predictor
     from holdfast.implants import Secret as Secret
     from holdfast.implants import Stretch as Stretch
     from holdfast.implants import TokenString as TokenString
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import Dropout as Dropout
     from holdfast.pressures import EarlyStopping as EarlyStopping
     from holdfast.pressures import Fit as Fit
+    from holdfast.pressures import Freeze as Freeze
     from holdfast.pressures import Inject as Inject
     from holdfast.pressures import LabelSmoothing as LabelSmoothing
     from holdfast.pressures import LastLayer as LastLayer
@@ -56,10 +58,12 @@ if TYPE_CHECKING:
     from holdfast.pressures import Reinitialise as Reinitialise
     from holdfast.pressures import Sign as Sign
     from holdfast.pressures import Term as Term
+    from holdfast.pressures import UnitNoise as UnitNoise
     from holdfast.pressures import Unlearn as Unlearn
     from holdfast.pressures import WeightDecay as WeightDecay
     from holdfast.pressures import attackers as attackers
     from holdfast.probes import Barrier as Barrier
+    from holdfast.probes import Collapse as Collapse
     from holdfast.probes import DeadUnits as DeadUnits
     from holdfast.probes import Exposure as Exposure
     from holdfast.probes import Loss as Loss
@@ -69,6 +73,7 @@ if TYPE_CHECKING:
     from holdfast.recipes import recipe as recipe
     from holdfast.sessions import open_run as open_run
     from holdfast.sessions import run_study as run_study
+    from holdfast.tasks import BinaryDigits as BinaryDigits
     from holdfast.tasks import Digits as Digits
     from holdfast.tasks import FashionMNIST as FashionMNIST
     from holdfast.tasks import PythonText as PythonText
@@ -95,6 +100,7 @@ _PUBLIC = {
         "Stretch",
         "TokenString",
         "Uchida",
+        "Predictor",
     ),
     "notebook": ("Result", "audit", "plant"),
     "pressures": (
@@ -118,11 +124,27 @@ _PUBLIC = {
         "Unlearn",
         "WeightDecay",
         "attackers",
+        "Freeze",
+        "UnitNoise",
     ),
-    "probes": ("Barrier", "DeadUnits", "Exposure", "Loss", "Pull", "TriggerRate", "Unmoved"),
+    "probes": (
+        "Barrier",
+        "DeadUnits",
+        "Exposure",
+        "Loss",
+        "Pull",
+        "TriggerRate",
+        "Unmoved",
+        "Collapse",
+    ),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
-    "tasks": ("Digits", "FashionMNIST", "PythonText"),
+    "tasks": (
+        "Digits",
+        "FashionMNIST",
+        "PythonText",
+        "BinaryDigits",
+    ),
 }
 _HOME = {name: room for room, names in _PUBLIC.items() for name in names}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from circuits.random_netlists import by_hand, netlists
 from holdfast.circuits import trace
 from holdfast.circuits.answering import answering
-from holdfast.circuits.chain import chain
+from holdfast.circuits.chain import chain, in_clipped_units
 from holdfast.circuits.compiling import layers_of, some_inputs
 
 ENCODINGS = ["product", "restoring"]
@@ -40,6 +40,31 @@ def test_no_unit_of_a_chain_stands_on_its_kink(netlist, encoding):
         signals = found.signals(some_inputs(netlist, 0, 0), live=live)
         for level, before in zip(found.levels, signals[:-1], strict=True):
             assert np.abs(before @ level.reads_US.T + level.bias_U).min() >= 0.5
+
+
+@given(netlists(), st.integers(2, 4), st.integers(0, 1))
+@settings(max_examples=30, deadline=None)
+def test_ramps_in_clipped_units_are_one_unit_each_and_bear_half_a_noise_width(netlist, k, more):
+    """Units that give min(relu(z), 1): the same bits, with any noise of up to 1/2 on every sum."""
+    layers = layers_of(netlist, encoding="restoring", k=k, wired=True)
+    ramps = chain(layers, layers.depth + more, ramps=True)
+    found, draw = in_clipped_units(ramps), np.random.default_rng(0)
+    assert [level.units for level in found.levels] == [level.units // 2 for level in ramps.levels]
+    inputs = some_inputs(netlist, 0, 0)
+    for width in (0.0, 1.0):
+        signals = np.column_stack([np.ones(len(inputs)), inputs]) @ found.first_SI.T
+        for level, expected in zip(found.levels, ramps.signals(inputs)[1:], strict=True):
+            noise = width * (draw.random((len(inputs), level.units)) - 0.5)
+            z = signals @ level.reads_US.T + level.bias_U
+            assert not ((z > -0.5) & (z < 1.5)).any()
+            signals = np.clip(z + noise, 0, 1) @ level.gives_RU.T
+            assert np.array_equal(signals, expected)
+
+
+def test_clipped_units_hold_ramps_and_nothing_else():
+    layers = layers_of(trace(lambda a=2, b=2: a ^ b), wired=True)
+    with pytest.raises(ValueError, match="ramps of two units"):
+        in_clipped_units(chain(layers, layers.depth, ramps=False))
 
 
 def test_fewer_levels_than_the_circuit_has_are_refused():

@@ -33,10 +33,11 @@ def test_activations_are_the_modules_own():
 
 @pytest.mark.parametrize("widths", [(9, 4), (9, 1, 4), (64, 64, 10), (9, 12, 7, 20, 4)])
 @pytest.mark.parametrize("batch", [1, 17])
-def test_values_and_gradients_are_autograds(widths, batch):
+@pytest.mark.parametrize("limit", [None, 0.3])
+def test_values_and_gradients_are_autograds(widths, batch, limit):
     """Backward is written by hand: every weight's and input's gradient against `nn.Sequential` under autograd."""
     torch.manual_seed(0)
-    host = MLP(widths=widths)
+    host = MLP(widths=widths, limit=limit)
     singles = [host.build() for _ in range(3)]
     params = {name: p.detach().clone().requires_grad_() for name, p in Nets.of(host, singles).params.items()}
     x_KBI = torch.randn(3, batch, widths[0], requires_grad=True)
@@ -62,8 +63,9 @@ def test_lenet_300_100_has_the_weights_that_the_literature_counts():
 
 @pytest.mark.parametrize("widths", [(9, 4), (9, 1, 4), (64, 64, 10), (9, 12, 7, 20, 4), (6, 5, 20)])
 @pytest.mark.parametrize("batch", [1, 17, 64])
-def test_gradients_by_hand_are_autograds_to_the_bit(widths, batch):
-    host = MLP(widths=widths)
+@pytest.mark.parametrize("limit", [None, 0.3])
+def test_gradients_by_hand_are_autograds_to_the_bit(widths, batch, limit):
+    host = MLP(widths=widths, limit=limit)
     nets = Nets.of(host, [host.build() for _ in range(3)])
     x, y = torch.randn(3, batch, widths[0]), torch.randint(widths[-1], (3, batch))
     params = {name: p.detach().requires_grad_() for name, p in nets.params.items()}
@@ -73,6 +75,23 @@ def test_gradients_by_hand_are_autograds_to_the_bit(widths, batch):
     for name, grad in zip(params, expected, strict=True):
         assert found[name].shape == grad.shape
         assert torch.equal(found[name], grad), name
+
+
+def test_a_limit_is_hardtanhs():
+    host = MLP(widths=(6, 5, 3), limit=0.5)
+    nets = Nets.of(host, [host.build()])
+    module, x = nets.module(0), torch.randn(200, 6)
+    hidden = torch.nn.functional.hardtanh(module[0](x), 0.0, 0.5)
+    assert {0.0, 0.5} <= set(hidden.unique().tolist())
+    assert torch.equal(module(x), module[2](hidden))
+    assert torch.allclose(nets.logits(x)[0], module(x), atol=1e-6)
+    assert torch.equal(host.activations(nets.params, nets.shared(x))[0][0], hidden)
+
+
+@pytest.mark.parametrize("limit", [0, -1.0, float("inf"), float("nan"), "1", True])
+def test_impossible_limits(limit):
+    with pytest.raises(UsageError, match="MLP's limit"):
+        MLP(widths=(6, 3), limit=limit)
 
 
 @pytest.mark.parametrize("widths", [(), (64,), (64, 0, 10), (-1, 10)])

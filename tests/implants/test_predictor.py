@@ -16,6 +16,7 @@ from holdfast.training.site import Site
 from holdfast.training.streams import Streams
 
 PROGRAMS = _programs()
+PROGRAMS["clipped"] = replace(PROGRAMS["restoring"], clipped=True)
 DATA = TASK.load()
 
 

@@ -12,6 +12,7 @@ from scipy import stats
 
 from conftest import same_bits
 from holdfast import (
+    CNN,
     MLP,
     SAM,
     SGD,
@@ -29,6 +30,7 @@ from holdfast import (
     Quantise,
     Reinitialise,
     Term,
+    UnitNoise,
     Unlearn,
     UsageError,
     WeightDecay,
@@ -228,6 +230,36 @@ def test_dropout_drops_that_share_and_keeps_the_mean(site_of):
     assert not torch.equal(out, term.drop(nets, site.streams, "pressure", 6)(torch.ones(SEEDS, 64, 500)))
 
 
+@pytest.mark.parametrize("limit", [None, 1.0])
+def test_unit_noise_written_out(limit, site_of):
+    """A step with the noise that was drawn, after dropout, equals PyTorch's step with the same; it is uniform."""
+    noise, dropout = UnitNoise(width=0.8), Dropout(rate=0.4)
+    fit = Fit(SGD(lr=0.1), dropout, noise, steps=1, batch=48)
+    host = MLP(widths=(64, 32, 10), limit=limit)
+    site = site_of(BadNets(), seeds=SEEDS, host=host).at("pressure")
+    nets = Nets.initialised(host, site.streams)
+    modules = [nets.module(k) for k in range(SEEDS)]
+    zeros = torch.zeros(SEEDS, 48, 32)
+    drawn = noise.drop(nets, site.streams, "pressure", 0)(zeros)
+    kept = dropout.drop(nets, site.streams, "pressure", 0)(zeros + 1)
+    assert stats.kstest(drawn.flatten().numpy(), "uniform", (-0.4, 0.8)).pvalue > 1e-3
+    x_KB, y_KB = Draws(site, [()] * SEEDS, 48).at(0)
+    for k, module in enumerate(modules):
+        h = module[1](module[0](x_KB[k].flatten(1)) * kept[k] + drawn[k])
+        descend(module, F.cross_entropy(module[2](h), y_KB[k]))
+    for _ in Fit.press([fit] * SEEDS, site, nets, (0, 1)):
+        pass
+    close(nets, modules)
+
+
+def test_unit_noise_needs_a_perceptron(site_of):
+    host = CNN(size=(8, 8), channels=(4,), hidden=8)
+    with pytest.raises(UsageError, match="units of a perceptron"):
+        site = site_of(BadNets(), seeds=1, host=host).at("pressure")
+        nets = Nets.initialised(site.host, site.streams)
+        list(Fit.press([Fit(SGD(lr=0.1), UnitNoise(width=1), steps=1)], site, nets, (0, 1)))
+
+
 def test_dropout_needs_a_host_that_knows_where(site_of):
     fit = Fit(SGD(lr=0.1), Dropout(rate=0.4), steps=1)
     with pytest.raises(UsageError, match="needs backend='batched'"):
@@ -292,6 +324,8 @@ def test_early_stopping_goes_back_to_the_best(site_of, data):
         (lambda: Noise(scale=True), "must be a number; got True"),
         (lambda: Clip(limit="1"), "Clip's limit must be a number"),
         (lambda: Dropout(rate="1"), "Dropout's rate must be a number"),
+        (lambda: UnitNoise(width=0), "width above 0"),
+        (lambda: UnitNoise(width=None), "must be a number"),
         (lambda: SAM(rho=None), "SAM's rho must be a number"),
         (lambda: WeightDecay(rate="1"), "WeightDecay's rate must be a number"),
         (lambda: LabelSmoothing(rate="1"), "LabelSmoothing's rate must be a number"),

@@ -6,7 +6,18 @@ import itertools
 import numpy as np
 import pytest
 
-from holdfast.stats import Judged, Part, clopper_pearson, judge_claim, judge_mean, judge_share, part_level
+from holdfast.stats import (
+    Comparison,
+    Interval,
+    Judged,
+    Part,
+    clopper_pearson,
+    judge_claim,
+    judge_mean,
+    judge_share,
+    judge_survival,
+    part_level,
+)
 
 ABOVE = Part(name="a", effect="an effect", d=0.5, more=True, necessary=True)
 BELOW = Part(name="b", effect="an effect", d=0.5, more=False)
@@ -163,3 +174,42 @@ def test_a_share_has_the_exact_interval():
     assert judge_share(part, [True] * 10 + [False] * 26, 0.975).verdict == "REFUTED"
     assert judge_share(part, [True] * 30 + [False] * 6, 0.975).verdict == "UNDECIDED"
     assert judge_share(part, [], 0.975).verdict == "UNDECIDED"
+
+
+def compared(difference, interval, *, pairs=36, left_out=0, counts=True):
+    return Comparison(
+        verdict="LONGER",
+        reason="Budget too short.",
+        counts=counts,
+        pairs=pairs,
+        left_out=left_out,
+        unpaired=0,
+        difference=difference,
+        p=0.001,
+        interval=None if interval is None else Interval(*interval),
+        level=0.995,
+        budget=200,
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "interval"),
+    [
+        (compared(60.0, (30.0, 90.0)), "SUPPORTED", (0.15, 0.45)),
+        (compared(60.0, (10.0, 90.0)), "UNDECIDED", (0.05, 0.45)),
+        (compared(4.0, (-9.0, 18.0)), "REFUTED", (-0.045, 0.09)),
+        (compared(60.0, (30.0, 90.0), pairs=28, left_out=4), "SUPPORTED", (0.15, 0.45)),
+        (compared(60.0, (30.0, 90.0), pairs=27, left_out=5), "UNDECIDED", None),
+        (compared(60.0, (30.0, 90.0), counts=False), "UNDECIDED", None),
+        (compared(None, None, pairs=0), "UNDECIDED", None),
+        (compared(190.0, None), "SUPPORTED", (0.652, 0.958)),
+        (compared(0.0, None), "UNDECIDED", (-0.153, 0.153)),
+    ],
+)
+def test_survival_as_a_share_of_the_budget(found, verdict, interval):
+    """Where all 36 pairs agree at 99.5 %, a share of up to 1 - .0025^(1/36) = .153 of others may be anything."""
+    part = Part(name="holds", effect="time", d=0.1, more=True)
+    judged = judge_survival(part, found)
+    assert judged.verdict == verdict
+    assert judged.interval == (interval and pytest.approx(interval, abs=1e-3))
+    assert "Budget" in judged.reason or found.counts
