@@ -52,33 +52,49 @@ class Collapse:
     def __call__(self, look: Look) -> Mapping[str, Tensor]:
         nets = look.nets
         unknown_K = torch.full((nets.k,), torch.nan, dtype=torch.double)
-        masks = _inside(look) if look.checkpoint.step == 0 and look.masks else {}
-        if not masks or not any(mask.any() for mask in masks.values()):
-            return {f"collapse_{kind}": unknown_K for kind in KINDS}
-        reads = _reads(nets, look.split)
-        ways = {
-            "random": _drawn(nets, masks, reads, single=False),
-            "gradient": {name: -look.gradient[name] * mask for name, mask in masks.items()},
-            "single": _drawn(nets, masks, reads, single=True),
-        }
-        return {f"collapse_{kind}": collapse(nets, way, look.split) for kind, way in ways.items()}
+        ways = directions(look) if look.checkpoint.step == 0 and look.masks else {}
+        found = {kind: collapse(nets, way, look.split) for kind, way in ways.items()}
+        return {f"collapse_{kind}": found.get(kind, unknown_K) for kind in KINDS}
+
+
+def directions(look: Look) -> dict[str, Direction]:
+    """By kind, a direction of change for each net; none where no implant weights are named."""
+    nets, masks = look.nets, _inside(look)
+    if not any(mask.any() for mask in masks.values()):
+        return {}
+    reads = _reads(nets, look.split)
+    return {
+        "random": _drawn(nets, masks, reads, single=False),
+        "gradient": {name: -look.gradient[name] * mask for name, mask in masks.items()},
+        "single": _drawn(nets, masks, reads, single=True),
+    }
 
 
 @torch.no_grad()
 def collapse(nets: Nets, way: Direction, split: Split) -> Tensor:
     """The smallest size tried, in margins, that brings each net down along its own direction; NaN where that is 0."""
-    unit_K = _sums(nets, way, split)
     chance = float(split.y.bincount().max()) / len(split.y)
     whole_K = _accuracy(nets, split)
     enough_K = chance + NEAR * (whole_K - chance)
     found_K = torch.full_like(whole_K, SIZES[-1])
-    for size in reversed(SIZES):
+    curve_SK = collapse_curve(nets, way, split)
+    for size, accuracy_K in reversed(list(zip(SIZES, curve_SK, strict=True))):
+        found_K = torch.where(accuracy_K <= enough_K, size, found_K)
+    return torch.where(curve_SK[0].isnan(), torch.nan, found_K)
+
+
+@torch.no_grad()
+def collapse_curve(nets: Nets, way: Direction, split: Split) -> Tensor:
+    """accuracy_SK of each net changed along its own direction, by each of SIZES; NaN where the direction is 0."""
+    unit_K = _sums(nets, way, split)
+    found = []
+    for size in SIZES:
         scale_K = torch.where(unit_K > 0, size * MARGIN / unit_K, 0.0)
         changed = nets.copy()
         for name, u in way.items():
             changed.params[name] += (scale_K.view(-1, *[1] * (u.dim() - 1)) * u).to(u)
-        found_K = torch.where(_accuracy(changed, split) <= enough_K, size, found_K)
-    return torch.where(unit_K > 0, found_K, torch.nan)
+        found.append(torch.where(unit_K > 0, _accuracy(changed, split), torch.nan))
+    return torch.stack(found)
 
 
 def _sums(nets: Nets, way: Direction, split: Split) -> Tensor:
