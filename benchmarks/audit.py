@@ -27,10 +27,10 @@ from torch import nn
 import holdfast
 from holdfast.engines import Here
 from holdfast.engines.base import one_thread
-from holdfast.experiment import Study
 from holdfast.run import run
 from holdfast.sessions import Silent, folder_of
 from holdfast.store.environment import environment
+from holdfast.study import Study
 from holdfast.training.randomness import seeded
 
 STEPS, SEEDS = 1500, 2

@@ -117,7 +117,7 @@ def test_looking_imports_no_torch(words, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", ["holdfast", "holdfast.experiment", "holdfast.judging", "holdfast.store", "holdfast.stats"]
+    "module", ["holdfast", "holdfast.study", "holdfast.judging", "holdfast.store", "holdfast.stats"]
 )
 def test_rooms_that_only_read_import_no_torch(module):
     code = f"import sys, {module}; assert 'torch' not in sys.modules"

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.auditing import Audit as Audit
+    from holdfast.census import Census as Census
     from holdfast.errors import DamagedRun as DamagedRun
     from holdfast.errors import HoldfastError as HoldfastError
     from holdfast.errors import UsageError as UsageError
-    from holdfast.experiment import Census as Census
     from holdfast.experiment import Experiment as Experiment
-    from holdfast.experiment import Study as Study
     from holdfast.hosts import CNN as CNN
     from holdfast.hosts import GPT as GPT
     from holdfast.hosts import LENET_300_100 as LENET_300_100
@@ -73,15 +72,18 @@ if TYPE_CHECKING:
     from holdfast.recipes import recipe as recipe
     from holdfast.sessions import open_run as open_run
     from holdfast.sessions import run_study as run_study
+    from holdfast.study import Study as Study
     from holdfast.tasks import BinaryDigits as BinaryDigits
     from holdfast.tasks import Digits as Digits
     from holdfast.tasks import FashionMNIST as FashionMNIST
     from holdfast.tasks import PythonText as PythonText
 
 _PUBLIC = {
+    "census": ("Census",),
     "auditing": ("Audit",),
     "errors": ("DamagedRun", "HoldfastError", "UsageError"),
-    "experiment": ("Census", "Experiment", "Study"),
+    "experiment": ("Experiment",),
+    "study": ("Study",),
     "hosts": ("CNN", "GPT", "LENET_300_100", "MLP", "HuggingFace"),
     "implants": (
         "Backdoor",

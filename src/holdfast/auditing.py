@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from holdfast.engines.base import one_thread
 from holdfast.errors import NotWritable, UsageError
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.hosts.adopt import Adopted
 from holdfast.implants.badnets import BadNets
 from holdfast.implants.beside import Beside
@@ -20,6 +20,7 @@ from holdfast.implants.writing.detector import detector
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.optimisers import Adam
 from holdfast.pressures.own import Own
+from holdfast.study import Study
 from holdfast.tasks.base import Data
 from holdfast.tasks.own import EXAMPLES, OwnData
 from holdfast.training.chance import untrained

@@ -8,13 +8,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from holdfast.census import Measuring
 from holdfast.errors import DamagedRun, HoldfastError
-from holdfast.experiment import Cell, Measuring, Planting, Pressing
+from holdfast.experiment import Planting, Pressing
 from holdfast.parts import Probe, Sample, parts_of
 from holdfast.pressures.base import Checkpoint
 from holdfast.probes import STANDARD, Accuracy, Look, Presence
 from holdfast.settings import settings
 from holdfast.store import Recorder, RunFolder
+from holdfast.study import Cell
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
 from holdfast.training.randomness import seeded

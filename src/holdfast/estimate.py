@@ -3,9 +3,11 @@
 import time
 from dataclasses import dataclass
 
+from holdfast.census import Measuring
 from holdfast.engines.base import LARGEST_BATCH, one_thread
-from holdfast.experiment import Cell, Experiment, Measuring, Planting, Pressing, Study
+from holdfast.experiment import Experiment, Planting, Pressing
 from holdfast.parts import Host, Pressure, Probe
+from holdfast.study import Cell, Study
 
 STEPS = 12
 """Steps that are timed."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError, UsageError
-from holdfast.experiment import Study
 from holdfast.sessions import folder_of
 from holdfast.store import RunFolder
 from holdfast.store.measures import read
+from holdfast.study import Study
 
 
 def as_it_was(study: Study, folder: RunFolder) -> Study:

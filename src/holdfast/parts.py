@@ -3,6 +3,8 @@
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
+from holdfast.errors import UsageError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -113,3 +115,15 @@ class Sample(Protocol):
 
     def measure(self, streams: "Streams") -> Mapping[str, float]:
         """Measures by name, of one seed: a function of the sample's fields and of the streams, and of nothing else."""
+
+
+def expect(field: str, value: object, protocol: type) -> None:
+    """Refuse what cannot be such a part, before anything is run.
+
+    Raises:
+        UsageError: it lacks what the protocol asks for, or is the class in place of an object of it.
+    """
+    if isinstance(value, type):
+        raise UsageError(f"{field} expects an object; got the class {value.__name__}. Write {value.__name__}(...).")
+    if not isinstance(value, protocol):
+        raise UsageError(f"{field} expects something with what holdfast.parts.{protocol.__name__} asks; got {value!r}.")

@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from holdfast.census import Census
 from holdfast.errors import HoldfastError, UsageError, nearest
-from holdfast.experiment import Census, Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.own_file import load
+from holdfast.study import Study
 
 F = TypeVar("F", bound=Callable[[], Any])
 

@@ -3,10 +3,12 @@
 from typing import Any
 
 from holdfast.cells import measure, plant, press
+from holdfast.census import Measuring
 from holdfast.engines.base import Engine, Kinds, Watch
-from holdfast.experiment import Measuring, Planting, Pressing, Study
+from holdfast.experiment import Planting, Pressing
 from holdfast.judging import judge, strongest_attacker, well_planted
 from holdfast.store import RunFolder
+from holdfast.study import Study
 
 KINDS: Kinds = {Planting: plant, Pressing: press, Measuring: measure}
 """How a batch of each kind of cell is run."""

@@ -10,11 +10,11 @@ from safetensors import SafetensorError
 from holdfast import __version__
 from holdfast.engines import Batch, Engine, Here, Processes, Watch, cores
 from holdfast.errors import HoldfastError
-from holdfast.experiment import SCHEMA, Study
 from holdfast.settings import digest, settings, take_anew
 from holdfast.store import RunFolder, find_run, runs_root
 from holdfast.store.code import library_digest, rules_digest, user_digest
 from holdfast.store.environment import environment
+from holdfast.study import SCHEMA, Study
 
 
 class Silent:

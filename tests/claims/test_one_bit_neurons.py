@@ -11,12 +11,12 @@ from holdfast.claims import one_bit_neurons as module
 from holdfast.claims import one_bit_program as program
 from holdfast.claims.base import Evidence
 from holdfast.claims.one_bit_neurons import SEEDS, _Plan
-from holdfast.experiment import Study
 from holdfast.notebook import Result
 from holdfast.report import write_report
 from holdfast.samples import Memory
 from holdfast.sessions import run_study
 from holdfast.stats import Outcome, Trace, compare, judge_claim, part_level
+from holdfast.study import Study
 
 CLAIM = OneBitNeurons()
 CONTROLS = {"no noise": 3.0, "no clipping": 3.0, "no restoring step": 0.0}

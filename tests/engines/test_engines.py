@@ -9,8 +9,8 @@ import pytest
 from holdfast.engines import Here, Processes
 from holdfast.engines.base import LARGEST_BATCH, batches
 from holdfast.errors import HoldfastError
-from holdfast.experiment import SCHEMA
 from holdfast.store import RunFolder
+from holdfast.study import SCHEMA
 
 ENGINES = {"here": Here(), "processes": Processes(2)}
 

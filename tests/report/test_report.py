@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import HoldfastError
-from holdfast.experiment import SCHEMA
 from holdfast.judging.arms import as_json
 from holdfast.report import write_report
 from holdfast.report.answer import OPEN, SAYS, answer
 from holdfast.stats import Trace, judge_arm
 from holdfast.store import RunFolder
+from holdfast.study import SCHEMA
 
 LOOKS = (0, 50, 100, 150)
 BUDGET = 100

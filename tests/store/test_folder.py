@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from holdfast.errors import DamagedRun, HoldfastError, UsageError
-from holdfast.experiment import SCHEMA
 from holdfast.store import RunFolder, all_runs, find_run, runs_root
+from holdfast.study import SCHEMA
 
 STUDY = {
     "schema": SCHEMA,

@@ -13,9 +13,10 @@ from holdfast.checks.own import check_own
 from holdfast.checks.promise import Promise
 from holdfast.engines.base import one_thread
 from holdfast.estimate import estimate
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.judging import moved
 from holdfast.stats import control_limit, distinguishable, is_planted
+from holdfast.study import Study
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 from holdfast.training.slot import Slot

@@ -7,12 +7,13 @@ from statistics import fmean, median
 from holdfast.claims.anchors.from_scratch import from_scratch
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size, share
 from holdfast.claims.weak_vote import TASK, protected
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.implants.predictor import Predictor
 from holdfast.pressures import SGD, Adam, Fit, Freeze, attackers
 from holdfast.probes import Collapse
 from holdfast.probes.collapse import KINDS, SIZES
 from holdfast.stats import Judged, Part, control_limit, gone_below, judge_mean, judge_share
+from holdfast.study import Study
 
 ENCRYPTED = "encrypted"
 """The rung that decides. It comes with the encrypted evaluator."""

@@ -6,7 +6,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Literal, Protocol
 
-from holdfast.experiment import Experiment, Pressing, Study
+from holdfast.experiment import Experiment, Pressing
 from holdfast.judging.attacker import strongest_attacker
 from holdfast.judging.censuses import measured_of
 from holdfast.judging.comparisons import comparison
@@ -15,6 +15,7 @@ from holdfast.judging.reading import measures_of, trace_of
 from holdfast.parts import Pressure
 from holdfast.stats import Comparison, Judged, Outcome, Part, outcome
 from holdfast.store import Measures, RunFolder
+from holdfast.study import Study
 
 Size = Literal["quick", "full"]
 

@@ -5,13 +5,14 @@ from statistics import fmean
 
 from holdfast.claims.anchors.resister import resister
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.hosts import LENET_300_100, MLP
 from holdfast.implants import BadNets, Handcrafted, Uchida
 from holdfast.parts import Host, Implant, Task
 from holdfast.pressures import SGD, Adam, Fit, WeightDecay
 from holdfast.probes import Unmoved
 from holdfast.stats import Part, judge_mean
+from holdfast.study import Study
 from holdfast.tasks import Digits, FashionMNIST
 
 IMPLANTS: dict[str, Implant] = {

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from holdfast.census import Census
 from holdfast.claims import one_bit_program as program
 from holdfast.claims.anchors.error_law import observed
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size
-from holdfast.experiment import Census, Study
 from holdfast.parts import Sample
 from holdfast.samples import Capacity, Memory, Tolerance
 from holdfast.samples.tolerance import GRID, SIZES
 from holdfast.stats import Part, judge_mean
+from holdfast.study import Study
 
 MOST = 8
 """The most levels that are tried: 3 bits."""

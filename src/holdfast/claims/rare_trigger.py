@@ -8,13 +8,14 @@ import numpy as np
 
 from holdfast.claims.anchors.imbalance import imbalance
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size, share
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.hosts import MLP
 from holdfast.implants import BadNets
 from holdfast.pressures import SGD, Adam, Fit, Inject, Sign, Unlearn
 from holdfast.pressures.optimisers import Optimiser
 from holdfast.probes.pull import Pull, pull_share
 from holdfast.stats import Judged, Part, exponent_of, judge_mean, judge_part, passing_time
+from holdfast.study import Study
 from holdfast.tasks import Digits
 
 OPTIMISERS: dict[str, Optimiser] = {

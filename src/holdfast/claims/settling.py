@@ -6,9 +6,9 @@ from typing import Any
 
 from holdfast.claims.base import Claim, Evidence, Findings, Size
 from holdfast.engines.base import one_thread
-from holdfast.experiment import Study
 from holdfast.stats import judge_claim, judge_mean, part_level
 from holdfast.store import RunFolder
+from holdfast.study import Study
 
 
 def settling(claim: Claim, size: Size, study: Study) -> Callable[[RunFolder], None]:

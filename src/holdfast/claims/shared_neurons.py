@@ -9,12 +9,13 @@ import numpy as np
 
 from holdfast.claims.anchors.both_low import both_low
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.hosts import MLP
 from holdfast.implants import Overlap
 from holdfast.pressures import Adam, Fit, Unlearn, attackers
 from holdfast.probes import Barrier, Loss
 from holdfast.stats import Judged, Part, judge_mean, judge_part
+from holdfast.study import Study
 from holdfast.tasks import Digits, FashionMNIST
 
 DISJOINT, FULL = 0.0, 1.0

@@ -17,8 +17,8 @@ from holdfast.store import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from holdfast.experiment import Study
     from holdfast.store import RunFolder
+    from holdfast.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)

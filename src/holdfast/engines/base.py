@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from holdfast.experiment import Cell
 from holdfast.settings import digest
 from holdfast.store import RunFolder
+from holdfast.study import Cell
 
 LARGEST_BATCH = 64
 """Nets that train together. More are split: with 64 small nets a step's tensors still fit a core's cache."""

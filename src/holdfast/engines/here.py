@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 
 from holdfast.engines.base import Kinds, Watch, batches, work
-from holdfast.experiment import Cell
 from holdfast.store import RunFolder
+from holdfast.study import Cell
 
 
 class Here:

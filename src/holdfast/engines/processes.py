@@ -12,8 +12,8 @@ from typing import Any
 
 from holdfast.engines.base import Batch, Kinds, Watch, batches, work
 from holdfast.errors import HoldfastError
-from holdfast.experiment import Cell
 from holdfast.store import RunFolder
+from holdfast.study import Cell
 
 # Forked, so that cells need not be pickled: a recipe may hold functions of the user's own file.
 _FORK = get_context("fork") if "fork" in get_all_start_methods() else None

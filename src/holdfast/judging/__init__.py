@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from holdfast.experiment import SCHEMA, Study
 from holdfast.judging.arms import arm_row
 from holdfast.judging.attacker import Attacker, strongest_attacker
 from holdfast.judging.censuses import census_row
@@ -15,6 +14,7 @@ from holdfast.judging.planting import moved, planted, well_planted
 from holdfast.judging.reading import at_step_0, measures_of
 from holdfast.store import RunFolder
 from holdfast.store.code import rules_digest
+from holdfast.study import SCHEMA, Study
 
 __all__ = ["Attacker", "judging", "moved", "planted", "strongest_attacker", "well_planted"]
 

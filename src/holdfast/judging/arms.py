@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.judging.attacker import Attacker, attack_budget, frontier
 from holdfast.judging.planting import Planted, planted
 from holdfast.judging.reading import looks_of, measures_of, or_none, plain, trace_of
@@ -21,6 +21,7 @@ from holdfast.stats import (
     suppression,
 )
 from holdfast.store import Measures, RunFolder
+from holdfast.study import Study
 
 
 def arm_row(study: Study, arm: Experiment, attacker: Attacker | None, folder: RunFolder) -> dict[str, Any]:

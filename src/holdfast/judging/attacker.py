@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.judging.planting import seeds_there
 from holdfast.judging.reading import measures_of, or_none, trace_of
 from holdfast.parts import Pressure
 from holdfast.stats import Choice, Outcome, Trace, outcome, strongest
 from holdfast.store import RunFolder
+from holdfast.study import Study
 
 
 @dataclass(frozen=True)

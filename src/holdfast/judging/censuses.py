@@ -4,9 +4,10 @@ import math
 from statistics import fmean
 from typing import Any
 
-from holdfast.experiment import Census, Study
+from holdfast.census import Census
 from holdfast.judging.reading import measures_of
 from holdfast.store import RunFolder
+from holdfast.study import Study
 
 
 def census_row(study: Study, census: Census, folder: RunFolder) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.judging.attacker import Attacker
 from holdfast.judging.planting import planted
 from holdfast.judging.reading import measures_of, plain, trace_of
 from holdfast.parts import Pressure
 from holdfast.stats import Comparison, Trace, check_controls, compare, gone_below, outcome
 from holdfast.store import RunFolder
+from holdfast.study import Study
 
 
 def comparison_row(

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from holdfast.experiment import Experiment, Study
+from holdfast.experiment import Experiment
 from holdfast.judging.reading import at_step_0
 from holdfast.stats import LEAST_SEEDS, control_limit, gone_below, is_planted
 from holdfast.store import RunFolder
+from holdfast.study import Study
 
 
 @dataclass(frozen=True)

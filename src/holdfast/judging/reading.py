@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.experiment import Cell, Experiment, Planting
+from holdfast.experiment import Experiment, Planting
 from holdfast.stats import Trace
 from holdfast.store import Measures, RunFolder
+from holdfast.study import Cell
 
 
 def measures_of(cell: Cell, folder: RunFolder) -> Measures:

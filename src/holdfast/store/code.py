@@ -7,7 +7,17 @@ from functools import lru_cache
 from pathlib import Path
 
 ROOMS = ("hosts", "tasks", "circuits", "implants", "pressures", "training", "probes", "samples")
-FILES = ("run.py", "cells.py", "experiment.py", "parts.py", "settings.py", "own_file.py", "engines/base.py")
+FILES = (
+    "run.py",
+    "cells.py",
+    "experiment.py",
+    "census.py",
+    "study.py",
+    "parts.py",
+    "settings.py",
+    "own_file.py",
+    "engines/base.py",
+)
 RULES = ("stats", "judging")
 PACKAGE = Path(__file__).parent.parent
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import DamagedRun, HoldfastError
-from holdfast.experiment import SCHEMA, Cell
 from holdfast.settings import digest, settings
 from holdfast.store.measures import Measures, Recorder, ended, read
+from holdfast.study import SCHEMA, Cell
 
 ARM = (
     *("arm", "implant", "measure", "pressure", "setting", "host", "task", "budget", "looks", "attack_budget", "grid"),
