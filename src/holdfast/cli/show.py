@@ -108,7 +108,7 @@ def _print_claim(folder: RunFolder, claim: Mapping[str, Any], console: "Console"
         console.print(_plain(sentence))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     table.add_column("part")
-    for heading in ("effect", "interval", "claim"):
+    for heading in ("effect", "interval", "units", "claim"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for part in claim["parts"]:
@@ -116,6 +116,7 @@ def _print_claim(folder: RunFolder, claim: Mapping[str, Any], console: "Console"
             _plain(part["name"]) + ("*" if part["necessary"] else ""),
             "–" if part["effect"] is None else f"{part['effect']:.3g}",
             _interval(part),
+            str(part["units"]),
             part["says"],
             f"[{STYLE.get(part['verdict'], 'bold')}]{part['verdict']}[/]",
         )
@@ -128,7 +129,7 @@ def _print_claim(folder: RunFolder, claim: Mapping[str, Any], console: "Console"
             told = row["got"] if "holds" in row else f"expected {row['expected']}; got {row['got']}: {row['status']}"
             console.print(f"{_plain(row['name'])}: {_plain(told)}")
     console.print(
-        f"\n[dim]* necessary. Intervals at {100 * claim['level']:.4g} %, over {claim['seeds']} seeds; "
+        f"\n[dim]* necessary. Intervals at {100 * claim['level']:.4g} % over units, seeds or pairs of them; "
         f"look {claim['look']}.[/]"
     )
     console.print(f"[dim]run  {_plain(shown(folder.path))}[/]", soft_wrap=True)
