@@ -120,7 +120,8 @@ def test_verilog_by_yosys(tmp_path):
     [
         ("module t(input a, output reg q); always @(posedge a) q <= ~q; endmodule", r"line 1: A register or latch"),
         ("module t(input a, output reg y); always @* if (a) y = 1; endmodule", r"A register or latch"),
-        ("module t(input a, output y); assign y = b; endmodule", "has no driver"),
+        ("module t(input a, output y); assign y = b; endmodule", "has no driver. Every wire has one driver"),
+        ("module t(input a, output y); wire w; assign w = y & a; assign y = w | a; endmodule", "y depends on itself"),
         ("module t(input a, output y); assign y = a; assign y = ~a; endmodule", "y is assigned twice"),
         ("module t(input a, output y); assign y = y ^ a; endmodule", "depends on itself"),
         ("module t(input a output y); endmodule", "syntax error"),

@@ -46,11 +46,14 @@ PASSES = (
 DRIVERS = ("multiple conflicting drivers", "used but has no driver")
 """Warnings of `check` that are errors here. What it says of loops is not: words may look like one that bits are not
 in."""
+DRIVE = "Every wire has one driver: an assignment, a gate or an input."
 TWO_INPUTS = ("$_AND_", "$_OR_", "$_XOR_", "$_XNOR_", "$_NAND_", "$_NOR_", "$_ANDNOT_", "$_ORNOT_")
 
 
 def read_verilog(path: Path, top: str | None = None) -> Netlist:
     """A module of a Verilog file, and what it instantiates from the same file.
+
+    A bit that is assigned x or z may be anything: Yosys chooses, and 0 is taken where it does not.
 
     Args:
         path: the file.
@@ -75,7 +78,8 @@ def read_verilog(path: Path, top: str | None = None) -> Netlist:
         _refuse_second_drivers(rtlil, path)
         # As it is before anything is optimised: a latch may become a constant.
         _refuse_registers(_top(early)[1], path)
-        return _netlist(*_top(late), path)
+        name, module = _top(late)
+        return _netlist(name, _named(module), path)
 
 
 def _top(design: str) -> tuple[str, dict[str, Any]]:
@@ -94,7 +98,7 @@ def _refuse_second_drivers(rtlil: str, path: Path) -> None:
         for wire, high, low in re.findall(r"(\S+)(?: \[(\d+)(?::(\d+))?\])?", left[0].strip("{ }") if left else ""):
             bits = range(int(low or high), int(high) + 1) if high else range(1 << 30)
             if any(max(bits[0], old[0]) <= min(bits[-1], old[-1]) for old in driven.get(wire, [])):
-                raise HoldfastError(f"{path}: {wire.lstrip(chr(92))} is assigned twice. Every wire has one driver.")
+                raise HoldfastError(f"{path}: {wire.lstrip(chr(92))} is assigned twice. {DRIVE}")
             driven.setdefault(wire, []).append(bits)
 
 
@@ -128,16 +132,42 @@ def _yosys(passes: Sequence[str], path: Path) -> None:
     wrong = [line for line in said.split("\n") if "ERROR" in line or any(w in line for w in DRIVERS)]
     if wrong or done.returncode != 0:
         what = (wrong or said.strip().split("\n")[-1:])[0].strip()
-        raise HoldfastError(f"Yosys refuses {path}: {what}")
+        mend = DRIVE if any(w in what for w in DRIVERS) else ""
+        raise HoldfastError(
+            f"Yosys refuses {path}: {what.removeprefix('Warning: ').rstrip(':.')}{mend and f'. {mend}'}"
+        )
+
+
+def _named(module: dict[str, Any]) -> dict[str, Any]:
+    """The same with wires called as the file calls them, in place of numbers, and constants by what no wire is
+    called."""
+    names: dict[int | str, str] = {constant: f"constant {constant}" for constant in "01xz"}
+    taken: set[str] = set()
+    for name, net in module["netnames"].items():
+        for at, bit in enumerate(net["bits"]):
+            called = f"{name}[{at + net.get('offset', 0)}]" if len(net["bits"]) > 1 else name
+            if bit not in names and called not in taken and not net["hide_name"]:
+                names[bit] = called
+                taken.add(called)
+
+    def rename(bits: Sequence[int | str]) -> list[str]:
+        return [names.get(bit, f"wire {bit}") for bit in bits]
+
+    ports = {name: {**port, "bits": rename(port["bits"])} for name, port in module["ports"].items()}
+    cells = {
+        name: {**cell, "connections": {pin: rename(bits) for pin, bits in cell["connections"].items()}}
+        for name, cell in module["cells"].items()
+    }
+    return {"ports": ports, "cells": cells}
 
 
 def _netlist(name: str, module: dict[str, Any], path: Path) -> Netlist:
     circuit, here = Wires(), Place(str(path), 1)
     for bit, literal in (("0", FALSE), ("1", TRUE), ("x", FALSE), ("z", FALSE)):
-        circuit.given(bit, literal, here)
-    asked = []
+        circuit.given(f"constant {bit}", literal, here)
+    asked: list[tuple[str, list[str]]] = []
     for port, of in module["ports"].items():
-        bits = [str(bit) for bit in of["bits"]]
+        bits = of["bits"]
         if of["direction"] == "input":
             for bit, literal in zip(bits, circuit.builder.input(port, len(bits)), strict=True):
                 circuit.given(bit, literal, here)
@@ -157,7 +187,7 @@ def _place(cell: dict[str, Any], path: Path) -> Place:
 
 
 def _cell(circuit: Wires, cell: dict[str, Any], place: Place) -> None:
-    kind, pins = cell["type"], {pin: [str(bit) for bit in bits] for pin, bits in cell["connections"].items()}
+    kind, pins = cell["type"], cell["connections"]
     if kind == "$alu":
         read = [*pins["A"], *pins["B"], *pins["CI"], *pins["BI"]]
         width = len(pins["Y"])
