@@ -48,8 +48,8 @@ EXAMPLES = {
             for (i = 0; i < 8; i = i + 1) count = count + v[i]; end endfunction
         reg [7:0] rom [0:7]; integer j; initial for (j = 0; j < 8; j = j + 1) rom[j] = j * 37 + 11;
         assign ones = count(a); assign table_ = rom[a[2:0]]; endmodule""",
-    "names": """module t(input x, input z, input [3:0] w, input \\0 , output \\1 , output [1:0] y);
-        assign y = {x & w[2], z ^ w[1]}; assign \\1 = \\0 ? w[3] : 1'b1; endmodule""",
+    "names": """module t(input x, input z, input [3:0] w, output y, output [1:0] v);
+        assign v = {x & w[2], z ^ w[1]}; assign y = z ? w[3] : 1'b1; endmodule""",
     "ranges": """module t(input [0:3] up, input [7:4] high, input one, output [0:3] y, output [7:4] z, output w);
         assign y = up + high; assign z = {up[0], high[7], one, up[3]}; assign w = 1; endmodule
         module numbered_from_0(input [3:0] up, high, input one, output [3:0] y, z, output w);

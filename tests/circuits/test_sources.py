@@ -211,10 +211,11 @@ def test_wires_of_one_spelling_stay_apart(tmp_path):
     """Bit 2 of w and a wire called w[2]; x and z are wires here, and no constants."""
     source = tmp_path / "t.v"
     source.write_text(
-        "module t(input x, input [3:0] w, output z, output y); wire \\w[2] ;\n"
-        "assign \\w[2] = x ^ w[1]; assign z = x & w[2]; assign y = \\w[2] | w[0]; endmodule\n"
+        "module t(input x, input [3:0] w, input \\0 , output z, output y, output \\1 ); wire \\w[2] ;\n"
+        "assign \\w[2] = x ^ w[1]; assign z = x & w[2]; assign y = \\w[2] | w[0];\n"
+        "assign \\1 = ~ \\0 ; endmodule\n"
     )
     circuit = read(str(source))
     for row in some_inputs(circuit, 0, 0):
-        x, w0, w1, w2, _ = row
-        assert simulate(circuit, row[None])[0].tolist() == [x and w2, (x != w1) or w0]
+        x, w0, w1, w2, _, zero = row
+        assert simulate(circuit, row[None])[0].tolist() == [x and w2, (x != w1) or w0, not zero]
