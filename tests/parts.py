@@ -7,6 +7,7 @@ from holdfast import (
     BadNets,
     Barrier,
     Beside,
+    BinaryDigits,
     Blend,
     Circuit,
     Clip,
@@ -20,7 +21,9 @@ from holdfast import (
     Inject,
     LabelSmoothing,
     LastLayer,
+    Logic,
     Loss,
+    Message,
     Noise,
     OnlyUnits,
     Overlap,
@@ -30,6 +33,7 @@ from holdfast import (
     Quantise,
     Reinitialise,
     Sign,
+    Stretch,
     TriggerRate,
     Uchida,
     UnitNoise,
@@ -69,6 +73,20 @@ IMPLANTS = [
     Canaries((BadNets(), Circuit(decoder, where="sidecar", trigger=CORNER))),
     Canaries((Head(), Circuit(decoder, where="new", trigger=CORNER))),
 ]
+BITS = BinaryDigits(constant=(0, 0))
+
+
+def unlike(pixels=2):
+    """Whether two pixels differ."""
+    return pixels[0] ^ pixels[1]
+
+
+UNLIKE = Logic(unlike, inputs=BITS.inputs, entries=(28, 29))
+IN_LOGIC = [
+    Circuit(function, where="shared", trigger=Stretch(start=64), message=Message(entries=entries))
+    for function, entries in ((unlike, (20, 21)), (lambda a=2, b=1: a[0] ^ a[1] ^ b, (28, 29, 20)))
+]
+"""Implants in a host that is a circuit, `UNLIKE` on `BITS`."""
 PRESSURES = [
     Fit(SGD(lr=0.1), steps=20),
     Fit(SGD(lr=0.1, momentum=0.9), steps=20),

@@ -20,11 +20,12 @@ from holdfast.pressures.base import Checkpoint
 from holdfast.probes import Look
 from holdfast.settings import digest, settings
 from holdfast.training.nets import Nets
+from holdfast.training.site import Site
 from holdfast.training.streams import Streams
-from parts import IMPLANTS, OWN, PRESSURES, PROBES, SAMPLES, TOKEN_PROBES
+from parts import BITS, IMPLANTS, IN_LOGIC, OWN, PRESSURES, PROBES, SAMPLES, TOKEN_PROBES, UNLIKE
 
 ids = repr
-EVERY = [*IMPLANTS, *PRESSURES, *OWN, *PROBES, *TOKEN_PROBES, *SAMPLES]
+EVERY = [UNLIKE, BITS, *IMPLANTS, *IN_LOGIC, *PRESSURES, *OWN, *PROBES, *TOKEN_PROBES, *SAMPLES]
 
 
 @pytest.mark.parametrize("part", EVERY, ids=ids)
@@ -47,11 +48,22 @@ def test_different_parts_have_different_hashes():
 
 @pytest.mark.parametrize("implant", IMPLANTS, ids=ids)
 def test_an_implant(implant, site_of, data):
-    assert isinstance(implant, Implant)
     backend = "loop" if isinstance(implant, WrittenImplant | Canaries) else "batched"  # they work on modules
-    site = site_of(implant, backend=backend)
+    keeps_its_promises(implant, lambda: site_of(implant, backend=backend), data)
+
+
+@pytest.mark.parametrize("implant", IN_LOGIC, ids=ids)
+def test_an_implant_in_a_circuit(implant):
+    data, streams = BITS.load(), tuple(Streams(0, seed) for seed in range(4))
+    new = lambda: Site(host=UNLIKE, data=data, streams=streams, implant=implant, backend="loop")
+    keeps_its_promises(implant, new, data)
+
+
+def keeps_its_promises(implant, new_site, data):
+    assert isinstance(implant, Implant)
+    site = new_site()
     nets, control = implant.plant(site), implant.control(site)
-    again = implant.plant(site_of(implant, backend=backend))
+    again = implant.plant(new_site())
     assert same_bits(nets, again), "planting is a function of the seeds"
     assert not same_bits(nets, control)
     before = nets.copy()

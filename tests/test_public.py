@@ -54,6 +54,7 @@ PUBLIC = {
     "HoldfastError",
     "HuggingFace",
     "LENET_300_100",
+    "Logic",
     "MLP",
     "OwnTrigger",
     "Patch",

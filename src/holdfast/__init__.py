@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.hosts import LENET_300_100 as LENET_300_100
     from holdfast.hosts import MLP as MLP
     from holdfast.hosts import HuggingFace as HuggingFace
+    from holdfast.hosts import Logic as Logic
     from holdfast.implants import Backdoor as Backdoor
     from holdfast.implants import BadNets as BadNets
     from holdfast.implants import Beside as Beside
@@ -84,7 +85,7 @@ _PUBLIC = {
     "errors": ("DamagedRun", "HoldfastError", "UsageError"),
     "experiment": ("Experiment",),
     "study": ("Study",),
-    "hosts": ("CNN", "GPT", "LENET_300_100", "MLP", "HuggingFace"),
+    "hosts": ("CNN", "GPT", "LENET_300_100", "MLP", "HuggingFace", "Logic"),
     "implants": (
         "Backdoor",
         "BadNets",

@@ -224,7 +224,7 @@ def test_planting_is_the_same_in_a_batch_and_alone(site_of):
     [
         (lambda: Circuit(3), "a netlist, a function"),
         (lambda: Circuit("adder.v"), "circuit file"),
-        (lambda: Circuit(larger, where="here"), "spare"),
+        (lambda: Circuit(larger, where="here"), "place .*shared"),
         (lambda: Circuit(larger, encoding="sum"), "encoding"),
         (lambda: Circuit(larger, answers=(1,)), "two answers or more"),
         (lambda: Circuit(larger, answers=(1, 1)), "all different"),

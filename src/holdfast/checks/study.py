@@ -120,6 +120,9 @@ def _planting(study: Study, arm: Experiment) -> Iterator[Promise]:
         if promise is not None:
             yield Promise(about, cost is None, cost or f"Clean accuracy lost by planting: within {promise:g} points.")
             yield _moved_outputs(about, nets, controls, site, kept=promise > 0)
+    made_of = getattr(arm.implant, "made_of", None)
+    if made_of is not None and (said := made_of(arm.host, site.data)):
+        yield Promise(about, None, said)
     yield _plain_output(about, nets, site)
     yield _reload(about, nets)
 

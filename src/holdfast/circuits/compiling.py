@@ -65,6 +65,19 @@ class Compiled:
             "wrong_bits": self.wrong_bits,
         }
 
+    def exact(self) -> Network:
+        """The network.
+
+        Raises:
+            HoldfastError: it and the simulator differ.
+        """
+        if self.wrong_bits:
+            raise HoldfastError(
+                f"{self.netlist.name}: {self.wrong_bits} bits of {self.checked} inputs differ between the network and "
+                f"the simulator. This should not happen: please report it with the circuit."
+            )
+        return self.network
+
 
 def layers_of(
     netlist: Netlist,
@@ -141,6 +154,24 @@ def build(
     if dtype not in MANTISSA:
         raise nearest(dtype, MANTISSA, what="dtype")
     layers = layers_of(netlist, k=k, encoding=encoding, adder_bits=adder_bits, copies=copies)
+    return proved(layers, netlist, dtype=dtype, checks=checks, seed=seed, began=began)
+
+
+def proved(
+    layers: Layers,
+    netlist: Netlist,
+    *,
+    dtype: str = "float32",
+    checks: int = 1024,
+    seed: int = 0,
+    began: float | None = None,
+) -> Compiled:
+    """Layers of a netlist as a network, compared with the simulator; the rest as in `build`.
+
+    Raises:
+        HoldfastError: the sums are too large for the dtype to be exact.
+    """
+    began = time.perf_counter() if began is None else began
     if not layers.exact_in(dtype):
         able = [name for name in MANTISSA if layers.exact_in(name)]
         mend = f"Use dtype={able[-1]}" if able else "Use fewer adder_bits"
@@ -161,13 +192,7 @@ def compile(function: Callable[..., Any] | Netlist, **options: Any) -> Network:
         HoldfastError: the network and the simulator differ.
     """
     netlist = function if isinstance(function, Netlist) else trace(function)
-    compiled = build(netlist, **options)
-    if compiled.wrong_bits:
-        raise HoldfastError(
-            f"{netlist.name}: {compiled.wrong_bits} bits of {compiled.checked} inputs differ between the network "
-            f"and the simulator. This should not happen: please report it with the circuit."
-        )
-    return compiled.network
+    return build(netlist, **options).exact()
 
 
 def some_inputs(netlist: Netlist, count: int, seed: int) -> NDArray[np.bool_]:

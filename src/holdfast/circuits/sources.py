@@ -57,6 +57,21 @@ def read(source: str, *, top: str | None = None) -> Netlist:
         raise HoldfastError(f"{path.name} is not text ({error.reason} at byte {error.start}).") from None
 
 
+def netlist_of(source: object) -> Netlist:
+    """A circuit, however it is given: a netlist, a function over words of bits, or what `read` takes.
+
+    Raises:
+        UsageError: something else.
+    """
+    if isinstance(source, Netlist):
+        return source
+    if isinstance(source, str | Path):
+        return read(str(source))
+    if callable(source):
+        return trace(source)
+    raise UsageError(f"A circuit is a netlist, a function over words of bits, or a file; got {source!r}.")
+
+
 def _function(path: Path, name: str) -> Callable[..., Any]:
     """A function out of a file, which is run."""
     try:

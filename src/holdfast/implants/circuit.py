@@ -17,12 +17,12 @@ from holdfast.circuits.answering import answer_bits, answering
 from holdfast.circuits.compiling import ENCODINGS, Encoding, build, layers_of
 from holdfast.circuits.decompose import LARGEST
 from holdfast.circuits.layers import Layers
+from holdfast.circuits.merging import Merged
 from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.network import Network
 from holdfast.circuits.protections import KEY
 from holdfast.circuits.simulate import simulate
-from holdfast.circuits.sources import read
-from holdfast.circuits.trace import trace
+from holdfast.circuits.sources import netlist_of
 from holdfast.errors import NotWritable, UsageError, nearest, wholes
 from holdfast.hosts.mlp import MLP
 from holdfast.implants.backdoor import labelled, last_of
@@ -30,18 +30,20 @@ from holdfast.implants.message import Asked, Message
 from holdfast.implants.triggers import Patch, Trigger
 from holdfast.implants.writing.aiming import AT_ONCE, last_logits, shortfall
 from holdfast.implants.writing.placing import Plan, Writing, make_room, planned, written
+from holdfast.implants.writing.shared import merged_in, refuse_own_way, share, shared
 from holdfast.implants.writing.sidecar import NAME, stand_beside, write_beside
 from holdfast.implants.writing.stages import stages
 from holdfast.implants.written import WrittenImplant
 from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
 from holdfast.training.nets import Nets
+from holdfast.training.site import Site
 
 EXAMPLES = 512
 """Training inputs that are asked something while the circuit is written."""
 ENOUGH = 0.99
 """Share of them that must be answered as the circuit does."""
-WHERE = ("spare", "new", "sidecar")
+WHERE = ("spare", "new", "sidecar", "shared")
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,13 @@ class Circuit(WrittenImplant):
     bits to the first level. Between the MLPs of a transformer values go through the residual stream, along the
     directions in which clean data vary least, large enough that the layer norm leaves them next to alone.
     `where="sidecar"`: as a compiled network beside the host, of any depth (`circuits.Network`).
+    `where="shared"`: in a host that is a circuit itself (`Logic`), both compiled as one netlist, in which gates that
+    both need are built once and each bit of the word is the circuit's where the trigger is, else the host's. Clean
+    outputs stay to the bit. Of such a host nothing but the read-out is trained before. `merged` says what is shared.
 
-    Without the trigger every unit is off: no constant acts but through a signal that says that something is asked. So
-    clean outputs stay what they are (to float precision in new units and beside; in spare units but for what these
-    did), and the gradient of clean data on the circuit is exactly zero, whatever its encoding.
+    Elsewhere than in `shared`, without the trigger every unit is off: no constant acts but through a signal that says
+    that something is asked. So clean outputs stay what they are (to float precision in new units and beside; in spare
+    units but for what these did), and the gradient of clean data on the circuit is exactly zero, whatever its encoding.
 
     Presence is (agreement - chance) / (1 - chance): agreement is the share of inputs, with random messages, that are
     answered as the circuit does, chance that of the answer which is right most often.
@@ -77,7 +82,7 @@ class Circuit(WrittenImplant):
     _: KW_ONLY
     at: str = ""
     """Pattern of layer paths: `blocks.*.mlp`. "": the hidden layers before the logits."""
-    where: Literal["spare", "new", "sidecar"] = "spare"
+    where: Literal["spare", "new", "sidecar", "shared"] = "spare"
     trigger: Trigger = field(default_factory=Patch)
     message: Message = field(default_factory=Message)
     answers: tuple[int, ...] = ()
@@ -93,7 +98,7 @@ class Circuit(WrittenImplant):
     """Push on the answer, in units of what is just enough on triggered training inputs."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "circuit", _netlist(self.circuit))
+        object.__setattr__(self, "circuit", netlist_of(self.circuit))
         wholes("answers", self.answers)
         object.__setattr__(self, "answers", tuple(self.answers))
         if self.where not in WHERE:
@@ -110,6 +115,8 @@ class Circuit(WrittenImplant):
             raise UsageError(f"Circuit needs a strength above 0; got {self.strength}.")
         if self.k is not None and not 2 <= self.k <= LARGEST:
             raise UsageError(f"Tables have k = 2 to {LARGEST} inputs; got {self.k}.")
+        if self.where == "shared":
+            refuse_own_way(self)
 
     @property
     def netlist(self) -> Netlist:
@@ -161,6 +168,18 @@ class Circuit(WrittenImplant):
         presence_K = (agreement_K - chance) / (1 - chance) if chance < 1 else torch.zeros_like(agreement_K)
         return {"presence": presence_K, "agreement": agreement_K, "r_acc": right_K}
 
+    def control(self, site: Site) -> Nets:
+        """The owner's own training, on clean data; a host that is a circuit needs none."""
+        return site.started() if self.where == "shared" and site.training is None else site.trained()
+
+    def merged(self, host: Host, split: Split) -> Merged:
+        """Host and circuit as one (`where="shared"`), with counts of the gates and units of each and of both."""
+        return merged_in(self, host, split)
+
+    def made_of(self, host: Host, data: Data) -> str:
+        """What `holdfast check` says of it: how much of it is the host's as well, where anything can be."""
+        return str(self.merged(host, data.train)) if self.where == "shared" else ""
+
     def is_inside(self, host: Host) -> bool:
         return self.where != "sidecar" and not self.at and isinstance(host, MLP)
 
@@ -173,6 +192,8 @@ class Circuit(WrittenImplant):
         if self.where == "sidecar":
             network = _compiled(self, self._words(data.train))
             stand_beside(module, host, data, network, self.trigger, self.message)
+        elif self.where == "shared":
+            share(module, self, host, data.train)
         else:
             make_room(self._plan(module, host, data.train), module, host, data, self.trigger, self.message, self.where)
         return module
@@ -184,13 +205,8 @@ class Circuit(WrittenImplant):
             NotWritable: clean inputs carry the trigger, or the network does not come to answer as the circuit does.
         """
         asked = self.asked(data.train, EXAMPLES)
-        push = self.strength * shortfall(module, host, asked.x_N, asked.answers_N)
-        answers = list(self.answers or range(self._words(data.train)))
-        if self.where == "sidecar":
-            write_beside(module, data.train, self.trigger, self.message, answers, push)
-        else:
-            plan = self._plan(module, host, data.train)
-            Writing(module, host, data, plan, asked, self.trigger, self.message).write(self.where, answers, push)
+        if self.where != "shared":  # there the units that `attach` gives are the circuit
+            self._write(module, host, data, asked)
         with torch.no_grad():
             given = [last_logits(module, host, x).argmax(-1).cpu() for x in torch.split(asked.x_N, AT_ONCE)]
         agreement = float((torch.cat(given) == asked.answers_N).double().mean())
@@ -200,8 +216,20 @@ class Circuit(WrittenImplant):
                 f"otherwise than the circuit. Use encoding='restoring', another `at`, or where='sidecar'."
             )
 
+    def _write(self, module: nn.Module, host: Host, data: Data, asked: Asked) -> None:
+        push = self.strength * shortfall(module, host, asked.x_N, asked.answers_N)
+        answers = list(self.answers or range(self._words(data.train)))
+        if self.where == "sidecar":
+            write_beside(module, data.train, self.trigger, self.message, answers, push)
+        else:
+            plan = self._plan(module, host, data.train)
+            Writing(module, host, data, plan, asked, self.trigger, self.message).write(self.where, answers, push)
+
     def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
-        """The weights that are not zero of the units that were written, and these units' biases."""
+        """The weights that are not zero of the units that were written, and these units' biases; `shared`: of all units
+        that the circuit uses, the host's too."""
+        if self.where == "shared":
+            return shared(self, nets, split)
         masks = {name: (p != 0) & (NAME in name) for name, p in nets.params.items()}
         if self.where != "sidecar":
             masks |= written(self._plan(nets.like, nets.host, split), nets)
@@ -218,16 +246,6 @@ class Circuit(WrittenImplant):
 
 def _classes(split: Split) -> int:
     return split.classes or int(split.y.max()) + 1
-
-
-def _netlist(source: object) -> Netlist:
-    if isinstance(source, Netlist):
-        return source
-    if isinstance(source, str | Path):
-        return read(str(source))
-    if callable(source):
-        return trace(source)
-    raise UsageError(f"A circuit is a netlist, a function over words of bits, or a file; got {source!r}.")
 
 
 @lru_cache(maxsize=32)

@@ -71,7 +71,7 @@ class WrittenImplant(ABC):
 
     def plant(self, site: Site) -> Nets:
         """Train the host on clean data, then write."""
-        return self.write(site.trained(), site.data)
+        return self.write(self.control(site), site.data)
 
     def control(self, site: Site) -> Nets:
         """The owner's own training, on clean data."""
