@@ -184,7 +184,7 @@ class Circuit(WrittenImplant):
         return self.where != "sidecar" and not self.at and isinstance(host, MLP)
 
     def attach(self, module: nn.Module, host: Host, data: Data) -> nn.Module:
-        """Give a network the units that it lacks, which do nothing yet.
+        """Give a network the units that it lacks, which do nothing yet (`shared`: those of host and circuit as one).
 
         Raises:
             UsageError: a circuit that is deeper or wider than where it is to stand.
