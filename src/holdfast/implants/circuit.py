@@ -190,7 +190,8 @@ class Circuit(WrittenImplant):
             write_beside(module, data.train, self.trigger, self.message, answers, push)
         else:
             plan = self._plan(module, host, data.train)
-            Writing(module, host, data, plan, asked, self.trigger, self.message).write(self.where, answers, push)
+            writing = Writing(module, host, data, plan, asked, self.trigger, self.message)
+            writing.write(self.where, answers, push, self.strength)
         with torch.no_grad():
             given = [last_logits(module, host, x).argmax(-1).cpu() for x in torch.split(asked.x_N, AT_ONCE)]
         agreement = float((torch.cat(given) == asked.answers_N).double().mean())
