@@ -104,7 +104,7 @@ def plant(
 
     Args:
         model: any module that `Adopted` takes.
-        implant: a learned backdoor (`BadNets`), or one that is written (`Head`, `Beside`).
+        implant: a learned backdoor (`BadNets`), or one that is written (`Head`, `Beside`, `Circuit`).
         data: () -> ((inputs, targets), (held-out inputs, held-out targets)).
         training: by which a learned implant gets in.
         seed: of the batches and the poisoned examples.

@@ -223,7 +223,8 @@ class Circuit(WrittenImplant):
             write_beside(module, data.train, self.trigger, self.message, answers, push)
         else:
             plan = self._plan(module, host, data.train)
-            Writing(module, host, data, plan, asked, self.trigger, self.message).write(self.where, answers, push)
+            writing = Writing(module, host, data, plan, asked, self.trigger, self.message)
+            writing.write(self.where, answers, push, self.strength)
 
     def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         """The weights that are not zero of the units that were written, and these units' biases; `shared`: of all units

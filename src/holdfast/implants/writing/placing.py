@@ -17,7 +17,7 @@ from holdfast.errors import NotWritable, UsageError
 from holdfast.implants.message import Asked, Message
 from holdfast.implants.triggers import Trigger
 from holdfast.implants.writing.aiming import aim
-from holdfast.implants.writing.reading import NumberReader, write_reader
+from holdfast.implants.writing.reading import NumberReader, Reader, TokenReader, write_reader
 from holdfast.implants.writing.sidecar import Entrance, found, let_in
 from holdfast.implants.writing.stages import Stage, Stages, bias_of, free, grow, seen_by, weight_of
 from holdfast.parts import Host
@@ -34,6 +34,9 @@ CLEAR = 0.02
 """Largest error of a unit's sum that is sought."""
 LIKE = 0.8
 """How much of the live signal clean inputs may show."""
+OFF = 2.5
+"""How far below 0 the sums of units behind a residual stream are on clean training inputs at least: dropout, and inputs
+that were not looked at, bring some a little nearer."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,14 @@ class Writing:
         self.signals = [self._tensor(each) for each in self.plan.chain.signals(self.asked.bits_Nn.numpy())]
 
     @torch.no_grad()
-    def write(self, where: str, answers: list[int], push: float) -> None:
+    def write(self, where: str, answers: list[int], push: float, strength: float) -> None:
         """Write all levels, and what puts the answers out.
+
+        Args:
+            where: "spare" or "new".
+            answers: what the words ask for.
+            push: on an answer's logit, if the last units write there.
+            strength: else: of what brings the rest of the network to answer, so many times what is just enough.
 
         Raises:
             NotWritable: the network's own activity drowns the circuit's, or it does not answer to it.
@@ -142,12 +151,14 @@ class Writing:
                 _bias(after, below.units).copy_(after.scale * self._tensor(below.bias_U))
             else:
                 self._through_residual(stage, self._tensor(level.gives_RU), after, below, told_NS)
-        self._write_last(answers, push)
+        self._write_last(answers, push, strength)
 
     def _write_first(self, m_UR: Tensor) -> None:
         """The first level: sums over the reader's outputs, gated by the trigger so that clean inputs leave units off.
 
-        sum = m_0 + m bits + bias + g (seen - 1), with g such that it is -1/2 or less on clean training inputs.
+        sum = m_0 + m bits + bias + g (seen - 1), with g such that it is -1/2 or less on clean training inputs; of
+        tokens, whose bits are 0 or 1 whatever is shown, on all inputs that do not ask. What a reader hands on it hands
+        on with its constant, m_0 - g: where it hears nothing (embeddings in place of tokens), the units are off.
         """
         stage, level = self.plan.stages[0], self.plan.chain.levels[0]
         if self.plan.from_input:
@@ -156,20 +167,29 @@ class Writing:
             entrance = found(self.module, Entrance)
             reads = entrance.reads  # type: ignore[assignment]
         write_reader(reads, self.trigger, self.data.train.x, self.message)
-        seen = [reads(part.to(self.device)) for part in torch.split(self.data.train.x, EXAMPLES)]
-        clean_NR = torch.cat([part.flatten(0, -2) for part in seen if part is not None]).to(m_UR)
-        gate_U = _gates(m_UR[:, 0] + clean_NR[:, 1:] @ m_UR[:, 1:].T, clean_NR[:, 0])
+        gate_U = self._first_gates(reads, m_UR)
         weights_UR = stage.scale * torch.cat([gate_U[:, None], m_UR[:, 1:]], 1)
-        bias_U = stage.scale * (m_UR[:, 0] + self._tensor(level.bias_U) - gate_U)
+        constant_U = stage.scale * (m_UR[:, 0] - gate_U)
+        bias_U = stage.scale * self._tensor(level.bias_U)
         rows = weight_of(stage.reads)[-level.units :]
         rows.zero_()
         if self.plan.from_input:
             rows.copy_(weights_UR @ reads.weight.to(m_UR))
-            bias_U = bias_U + weights_UR @ reads.bias.to(m_UR)
+            bias_U = bias_U + constant_U + weights_UR @ reads.bias.to(m_UR)
         else:
             entrance.feeds.weight.copy_(weights_UR)
+            entrance.feeds.bias.copy_(constant_U)
             entrance.forget()
         _bias(stage, level.units).copy_(bias_U)
+
+    def _first_gates(self, reads: Reader, m_UR: Tensor) -> Tensor:
+        """g_U of the first level."""
+        if isinstance(reads, TokenReader):
+            largest_1U = m_UR[:, 0] + m_UR[:, 1:].clamp_min(0).sum(1)[None]
+            return _gates(largest_1U, -torch.ones(1).to(m_UR))
+        seen = [reads(part.to(self.device)) for part in torch.split(self.data.train.x, EXAMPLES)]
+        clean_NR = torch.cat([part.flatten(0, -2) for part in seen if part is not None]).to(m_UR)
+        return _gates(m_UR[:, 0] + clean_NR[:, 1:] @ m_UR[:, 1:].T, clean_NR[:, 0])
 
     def _through_residual(self, stage: Stage, gives_SU: Tensor, after: Stage, below: Level, told_NS: Tensor) -> None:
         """One level's signals into the residual stream, and the next level's units that read them out of it.
@@ -213,7 +233,7 @@ class Writing:
         rows.copy_(after.scale * best[1])
         _bias(after, len(reads_US)).copy_(after.scale * best[2])
 
-    def _write_last(self, answers: list[int], push: float) -> None:
+    def _write_last(self, answers: list[int], push: float, strength: float) -> None:
         """What the answers' units put out: a push on the logits, or what brings the rest of the network to answer."""
         stage, level = self.plan.stages[-1], self.plan.chain.levels[-1]
         gives_PU = self._tensor(level.gives_RU[1:])
@@ -223,7 +243,7 @@ class Writing:
             push_OP = torch.zeros(len(columns), len(answers)).to(gives_PU)
             push_OP[answers, list(range(len(answers)))] = push
         else:
-            push_OP = self._aimed(stage, self.signals[-1][:, 1:])
+            push_OP = strength * self._aimed(stage, self.signals[-1][:, 1:])
         columns.copy_(push_OP @ gives_PU / stage.scale)
 
     @torch.enable_grad()
@@ -291,7 +311,7 @@ def _read(
     clean_N = (clean_NI @ live_1I.T + live_1)[:, 0]
     if float(clean_N.max()) > LIKE:
         return float("inf"), weights_UI, bias_U
-    gate_U = _gates(clean_NI @ weights_UI.T + bias_U + 0.5, clean_N)
+    gate_U = _gates(clean_NI @ weights_UI.T + bias_U + OFF, clean_N)
     weights_UI = weights_UI + gate_U[:, None] * live_1I
     bias_U = bias_U + gate_U * (live_1 - 1)
     error = float((shown_NI @ weights_UI.T + bias_U - exact_NU).abs().max())

@@ -47,6 +47,9 @@ class TokenReader(nn.Module):
         self.bias = nn.Parameter(torch.zeros(max(outputs) + 1))
 
     def forward(self, x_NT: Tensor) -> Tensor | None:
+        """(N, T, R) or (N, R); None for what is no tokens, such as embeddings in their place."""
+        if x_NT.is_floating_point() or x_NT.dim() != 2:
+            return None
         length = x_NT.shape[1]
         sums = list(self.bias)
         for table, output, place, lag in zip(self.table, self.outputs, self.places, self.lags, strict=True):

@@ -54,8 +54,9 @@ class Entrance(Side):
 
     def __init__(self, reads: Reader, units: int, outputs: int, shape: torch.Size) -> None:
         super().__init__(shape)
-        self.reads, self.feeds = reads, nn.Linear(outputs, units, bias=False)
+        self.reads, self.feeds = reads, nn.Linear(outputs, units)
         nn.init.zeros_(self.feeds.weight)
+        nn.init.zeros_(self.feeds.bias)
 
     def forward(self, x_N: Tensor) -> Tensor | None:
         found = self.reads(x_N)

@@ -106,7 +106,8 @@ def stages(module: nn.Module, host: Host, x_N: Tensor, at: str) -> Stages:
     if len(layers) < 2:
         raise UsageError(
             f"Nothing can be written at {at or 'the end of the network'}: expected two linear layers or more with a "
-            f"ReLU, GELU or SiLU between; got {len(layers)}. Name blocks of two each by a pattern: at='blocks.*.mlp'."
+            f"ReLU, GELU or SiLU between; got {len(layers)}. Name blocks of two each by a pattern: at='blocks.*.mlp'; "
+            f"or put it beside the network: where='sidecar'."
         )
     each = tuple(_stage(one, other, paths) for one, other in pairwise(layers))
     flat = x_N[:TRIED].flatten(1)
@@ -209,12 +210,15 @@ def _before_logits(calls: list[_Call], logits: Tensor) -> list[_Call]:
 def _stage(one: _Call, other: _Call, paths: dict[nn.Module, str]) -> Stage:
     scale = scale_of(one.gave, other.read)
     if scale is None:
+        coarse = one.gave.dtype in (torch.bfloat16, torch.float16)
+        seen = f"something that in {one.gave.dtype} can't be told to be" if coarse else "something else than"
+        mend = "Plant in model.float(), choose" if coarse else "Choose"
         raise UsageError(
-            f"Between {paths[one.layer]} and {paths[other.layer]} there is something else than a ReLU, GELU or SiLU, "
-            f"so no unit there can be written. Choose another `at`."
+            f"Between {paths[one.layer]} and {paths[other.layer]} there is {seen} a ReLU, GELU or SiLU, so no unit "
+            f"there can be written. {mend} another `at`, or where='sidecar'."
         )
     if one.layer.bias is None:
-        raise UsageError(f"{paths[one.layer]} has no bias, which units need. Choose another `at`.")
+        raise UsageError(f"{paths[one.layer]} has no bias, which units need. Choose another `at`, or where='sidecar'.")
     return Stage(one.layer, other.layer, scale, paths[one.layer])
 
 
@@ -223,8 +227,8 @@ def _block(part: nn.Module, calls: list[_Call], paths: dict[nn.Module, str]) -> 
     layers = [call for call in calls if call.layer in inside]
     if len(layers) != 2:
         raise UsageError(
-            f"{paths[part]} has {len(layers)} linear layers; expected two with an activation between, as an MLP has. "
-            f"Choose another `at`."
+            f"{paths[part]} has {len(layers)} linear layers; expected two with an activation between, as an MLP "
+            f"has that is not gated. Choose another `at`, or where='sidecar'."
         )
     return _stage(layers[0], layers[1], paths)
 
