@@ -127,12 +127,14 @@ def test_killed_at_a_random_moment_it_ends_in_the_same_bytes(finished, tmp_path,
     assert bytes_of(folder.path) == bytes_of(finished.path)
 
 
-def _kill_at(path, target, out):
+def _kill_at(path, target, out, *, in_batch=False):
+    """Kill it once so many bytes of measures are there, and, if so asked, a batch is under way."""
     command = [sys.executable, "-m", "holdfast", "run", str(RECIPE), "--out", str(out)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             files = list((path / "measures").iterdir()) if (path / "measures").exists() else []
-            if sum(file.stat().st_size for file in files) >= target and (path / "measures").exists():
+            under_way = not in_batch or any((path / "state").glob("*"))
+            if sum(file.stat().st_size for file in files) >= target and (path / "measures").exists() and under_way:
                 break
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
@@ -142,7 +144,8 @@ def _kill_at(path, target, out):
 def test_a_lost_checkpoint_state_costs_time_only(finished, tmp_path):
     """The states are deleted in mid-run: cells start again, and what was measured stays as it was."""
     folder, _ = folder_of(small(), tmp_path, RECIPE)
-    _kill_at(folder.path, 0.7 * sum(f.stat().st_size for f in (finished.path / "measures").iterdir()), tmp_path)
+    measured = sum(file.stat().st_size for file in (finished.path / "measures").iterdir())
+    _kill_at(folder.path, 0.7 * measured, tmp_path, in_batch=True)
     states = list((folder.path / "state").iterdir())
     assert states, "it was killed in the middle of a batch"
     for state in states:
