@@ -265,3 +265,13 @@ def test_a_trigger_that_clean_inputs_carry_is_refused(site_of, data):
     circuit = Circuit(larger, trigger=Patch(size=1, row=4, column=4))
     with pytest.raises(NotWritable, match="already look like the trigger"):
         circuit.write(Nets.initialised(DEEP, (Streams(0, 0),)), data)
+
+
+def test_a_message_is_written_into_images_of_any_memory_layout():
+    images = torch.rand(4, 3, 5, 5)
+    bits = torch.tensor([[True, False]]).expand(4, 2)
+    plain = Message().write(images, [1, 60], bits)
+    last = Message().write(images.contiguous(memory_format=torch.channels_last), [1, 60], bits)
+    assert torch.equal(plain, last)
+    assert plain.flatten(1)[:, [1, 60]].tolist() == [[1.0, 0.0]] * 4
+    assert int((plain != images).sum()) <= 8

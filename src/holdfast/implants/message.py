@@ -67,7 +67,6 @@ class Message:
 
     def write(self, x_N: Tensor, places: list[int], bits_Nn: Tensor) -> Tensor:
         """The inputs with these bits in them (a copy)."""
-        written = x_N.clone()
-        values = torch.where(bits_Nn, self.on, self.off).to(x_N)
-        written.view(len(x_N), -1)[:, places] = values
-        return written
+        written = x_N.flatten(1).clone(memory_format=torch.contiguous_format)
+        written[:, places] = torch.where(bits_Nn, self.on, self.off).to(x_N)
+        return written.view(x_N.shape)
