@@ -35,8 +35,9 @@ def _batched(host: Host, module: nn.Module) -> Forward:
 def _refuse(host: Host, drop: Drop | None) -> None:
     if drop is not None:
         raise UsageError(
-            f"Dropout as a term needs backend='batched' and a host that knows where to drop; {host.label} runs one by "
-            f"one. Give the module nn.Dropout of its own and train it in training mode, or leave the term out."
+            f"A term that acts on hidden units (Dropout, UnitNoise) needs backend='batched' and a host that knows "
+            f"where they are; {host.label} runs one by one. Leave the term out; for dropout give the module nn.Dropout "
+            f"of its own, and train it in training mode."
         )
 
 
