@@ -227,8 +227,8 @@ def _block(part: nn.Module, calls: list[_Call], paths: dict[nn.Module, str]) -> 
     layers = [call for call in calls if call.layer in inside]
     if len(layers) != 2:
         raise UsageError(
-            f"{paths[part]} has {len(layers)} linear layers; expected two with an activation between, as an MLP has that "
-            f"is not gated. Choose another `at`, or where='sidecar'."
+            f"{paths[part]} has {len(layers)} linear layers; expected two with an activation between, as an MLP "
+            f"has that is not gated. Choose another `at`, or where='sidecar'."
         )
     return _stage(layers[0], layers[1], paths)
 
