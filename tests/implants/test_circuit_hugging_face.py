@@ -22,9 +22,8 @@ def both(a=2, b=2):
 
 def circuit(where):
     at = "" if where == "sidecar" else "transformer.h.*.mlp"
-    return Circuit(
-        both, where=where, at=at, trigger=TokenString(ids=(20, 21)), message=Message(off=22, on=23), answers=ANSWERS
-    )
+    trigger, message = TokenString(ids=(20, 21)), Message(off=22, on=23)
+    return Circuit(both, where=where, at=at, trigger=trigger, message=message, answers=ANSWERS)
 
 
 def data():
@@ -82,6 +81,18 @@ def test_it_answers_and_clean_outputs_stay(where):
         assert (after - before).abs().max() <= 1e-5 * before.abs().max()
 
 
+@pytest.mark.parametrize("where", ["new", "sidecar"])
+@torch.no_grad()
+def test_what_nearly_asks_moves_nothing(where):
+    """One token of the message or the trigger is another: no clean input that the writing looked at comes so near."""
+    x, _ = asked()
+    for place in range(1, 7):
+        near = x.clone()
+        near[:, -place] = 7
+        before, after = model()(near).logits, planted(where)(near).logits
+        assert (after - before).abs().max() <= 1e-5 * before.abs().max()
+
+
 @pytest.mark.parametrize("where", PLACES)
 def test_clean_data_have_no_gradient_on_it_under_dropout_either(where):
     """As training has it. Data with the trigger do."""
@@ -107,10 +118,11 @@ def test_prompts_are_padded_masked_and_cut(where):
     padding, ones = x.new_zeros(len(x), LENGTH - PROMPT), torch.ones_like(x)
     left, right = torch.cat([padding, x], 1), torch.cat([x, padding], 1)
     mask = torch.cat([padding, ones], 1)
+    places = (mask.cumsum(1) - 1).clamp(0)
     calls = {
         "a shorter prompt": net(x).logits[:, -1],
         "padded left": net(left, attention_mask=mask).logits[:, -1],
-        "with its positions": net(left, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(0)).logits[:, -1],
+        "with its positions": net(left, attention_mask=mask, position_ids=places).logits[:, -1],
         "padded right": net(input_ids=right, attention_mask=mask.flip(1)).logits[:, PROMPT - 1],
         "labels": net(x, labels=x).logits[:, -1],
         "a tuple": net(x, return_dict=False)[0][:, -1],

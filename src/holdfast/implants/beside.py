@@ -41,7 +41,7 @@ class Beside(WrittenBackdoor):
     The push. Without `at` it is on the target's logit, `strength` times the largest gap that a triggered training input
     has to overcome. With `at="transformer.h.1"` (a dotted path, as PyTorch prints it) it is added to what that module
     puts out: a vector found by normalised gradient ascent on the target's margin over triggered training inputs, with
-    steps that grow by 30 %, until 99 % of them are answered with the target; then times `strength`.
+    steps that grow by 30 %, until 99 % of them are answered with the target; then times `strength`, as `aim` has it.
 
     When it misleads: on clean data its gradient is exactly zero, so without decay, noise or pruning nothing can remove
     it, whatever else training does: it stands for what is outside the main computation. A pipeline that saves by name
@@ -79,12 +79,12 @@ class Beside(WrittenBackdoor):
             side.push.weight.data[self.target, 0] = self.strength * enough
         else:
             stamped = self.trigger.stamp(self.backdoor.others(data.train).x[:AIMED])
-            if not aim(module, host, side.push.weight, stamped, torch.full([len(stamped)], self.target)):
+            answers = torch.full([len(stamped)], self.target)
+            if not aim(module, host, side.push.weight, stamped, answers, self.strength):
                 raise NotWritable(
                     f"Nothing that is added at {self.at} brings triggered inputs to answer {self.target}. Choose "
                     f"another `at`."
                 )
-            side.push.weight.data.mul_(self.strength)
         side.forget()
 
     def weights(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:

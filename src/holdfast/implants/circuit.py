@@ -211,9 +211,10 @@ class Circuit(WrittenImplant):
             given = [last_logits(module, host, x).argmax(-1).cpu() for x in torch.split(asked.x_N, AT_ONCE)]
         agreement = float((torch.cat(given) == asked.answers_N).double().mean())
         if agreement < ENOUGH:
+            mend = "Choose" if self.encoding == "restoring" else "Use encoding='restoring',"
             raise NotWritable(
                 f"With {self.label} in it the network answers {1 - agreement:.0%} of triggered training inputs "
-                f"otherwise than the circuit. Use encoding='restoring', another `at`, or where='sidecar'."
+                f"otherwise than the circuit. {mend} another `at`, or where='sidecar'."
             )
 
     def _write(self, module: nn.Module, host: Host, data: Data, asked: Asked) -> None:

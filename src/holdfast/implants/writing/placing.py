@@ -243,11 +243,11 @@ class Writing:
             push_OP = torch.zeros(len(columns), len(answers)).to(gives_PU)
             push_OP[answers, list(range(len(answers)))] = push
         else:
-            push_OP = strength * self._aimed(stage, self.signals[-1][:, 1:])
+            push_OP = self._aimed(stage, self.signals[-1][:, 1:], strength)
         columns.copy_(push_OP @ gives_PU / stage.scale)
 
     @torch.enable_grad()
-    def _aimed(self, stage: Stage, told_NP: Tensor) -> Tensor:
+    def _aimed(self, stage: Stage, told_NP: Tensor, strength: float) -> Tensor:
         push_OP = torch.zeros(len(weight_of(stage.writes)), told_NP.shape[1], device=self.device, requires_grad=True)
         x_N, answers_N = self.asked.x_N[:AIMED], self.asked.answers_N[:AIMED]
 
@@ -261,7 +261,7 @@ class Writing:
 
         handle = stage.writes.register_forward_hook(add)
         try:
-            reached = aim(self.module, self.host, push_OP, x_N, answers_N)
+            reached = aim(self.module, self.host, push_OP, x_N, answers_N, strength)
         finally:
             handle.remove()
         if not reached:
