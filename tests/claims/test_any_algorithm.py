@@ -116,8 +116,8 @@ def small(monkeypatch):
     monkeypatch.setitem(module.PLANS, "quick", _Plan(36, 2, 150, 12, False))
     monkeypatch.setattr(module, "attackers", lambda steps, **_: Fit(Adam(lr=1e-2), steps=steps))
     monkeypatch.setattr(module, "RUNGS", ("none", ENCRYPTED))
-    programs = module._programs()
-    monkeypatch.setattr(module, "_programs", lambda: {"none": programs["none"]})
+    programs = module.protected()
+    monkeypatch.setattr(module, "protected", lambda: {"none": programs["none"]})
     claim = AnyAlgorithm()
     monkeypatch.setattr(claim, "parts", (*CLAIM.parts[:3], *CLAIM.parts[-3:]), raising=False)
     return claim

@@ -8,15 +8,13 @@ import torch
 from conftest import same_bits
 from holdfast import MLP, Adam, Fit, UsageError
 from holdfast.circuits.trace import trace
-from holdfast.claims.any_algorithm import _programs
-from holdfast.claims.weak_vote import PAIRS, TASK
+from holdfast.claims.weak_vote import PAIRS, TASK, protected
 from holdfast.implants import Predictor
 from holdfast.pressures import Freeze
 from holdfast.training.site import Site
 from holdfast.training.streams import Streams
 
-PROGRAMS = _programs()
-PROGRAMS["clipped"] = replace(PROGRAMS["restoring"], clipped=True)
+PROGRAMS = {**protected(), "clipped": replace(protected()["restoring"], clipped=True)}
 DATA = TASK.load()
 
 

@@ -5,15 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast.claims.any_algorithm import _programs
-from holdfast.claims.weak_vote import TASK
+from holdfast.claims.weak_vote import TASK, protected
 from holdfast.pressures import Adam, Checkpoint, Fit
 from holdfast.probes import Collapse, Look
 from holdfast.probes.collapse import KINDS, MARGIN, SIZES, _sums, collapse
 from holdfast.training.site import Site
 from holdfast.training.streams import Streams
 
-PROGRAM = _programs()["none"]
+PROGRAM = protected()["none"]
 DATA = TASK.load()
 
 

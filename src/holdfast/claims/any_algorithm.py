@@ -114,7 +114,7 @@ class AnyAlgorithm:
 
     def study(self, size: Size) -> Study:
         plan = PLANS[size]
-        programs = _programs()
+        programs = dict(protected())
         if plan.deep:
             programs["none, deep"] = replace(programs[PLAIN], depth=programs["masked"].chain.depth)
         arms = [self._arm(name, program, plan) for name, program in programs.items()]
@@ -173,7 +173,7 @@ class AnyAlgorithm:
         return [*judged, judge_mean(collapse, worst, evidence.level)]
 
     def anchors(self) -> Sequence[Anchor]:
-        planted, scratch = from_scratch(_programs()[PLAIN])
+        planted, scratch = from_scratch(protected()[PLAIN])
         return [
             Anchor(
                 name="accuracy that training takes the unprotected net to, against a net trained from scratch "
@@ -183,14 +183,6 @@ class AnyAlgorithm:
                 status="reproduced" if planted > scratch - 0.02 else "not reproduced",
             )
         ]
-
-
-def _programs() -> dict[str, Predictor]:
-    """The predictor under each protection that there is."""
-    return {
-        name: Predictor(program=p.netlist, entries=p.entries, encoding=p.encoding, copies=p.copies, k=p.k)
-        for name, p in protected().items()
-    }
 
 
 def _advantage(evidence: Evidence, arm: str) -> Mapping[int, float]:

@@ -18,8 +18,7 @@ NOISE = UnitNoise(width=1.0)
 
 def arms(*, seeds: int, steps: int, way_round: int) -> tuple[Experiment, ...]:
     """The same program in plain units, in clipped ones with noise, with one of the two, and without ramps."""
-    vote = protected()["restoring"]
-    ramps = Predictor(program=vote.netlist, entries=vote.entries, encoding="restoring", k=vote.k)
+    ramps = protected()["restoring"]
     clipped, product = replace(ramps, clipped=True), replace(ramps, encoding="product")
 
     def arm(name: str, program: Predictor, *terms: UnitNoise) -> Experiment:

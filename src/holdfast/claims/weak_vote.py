@@ -1,16 +1,16 @@
 """A weak predictor of the digits as a Boolean program, and the same under each protection."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from holdfast.circuits.compiling import Encoding
 from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.protections import KEY, MASKS, locked, masked
 from holdfast.circuits.simulate import bits, simulate
 from holdfast.circuits.trace import Bits, trace
+from holdfast.implants.predictor import Predictor
 from holdfast.tasks.binary_digits import PIXELS, BinaryDigits
 
 PAIRS = ((28, 29), (20, 21), (4, 5))
@@ -41,19 +41,8 @@ def lock(key: Bits) -> Bits:
     return key
 
 
-@dataclass(frozen=True)
-class Protected:
-    """A program under a protection: its circuit, where it reads its bits, and how it is compiled."""
-
-    netlist: Netlist
-    entries: tuple[int, ...]
-    encoding: Encoding = "product"
-    copies: int = 1
-    k: int = 3
-
-
 @lru_cache(maxsize=1)
-def protected() -> dict[str, Protected]:
+def protected() -> Mapping[str, Predictor]:
     """The vote under each protection that there is, weakest first."""
     plain = trace(vote, name="vote")
     hashed = trace(lock, {KEY: 8}, name="lock")
@@ -65,7 +54,10 @@ def protected() -> dict[str, Protected]:
         "masked": (masked(plain), {"k": 2}),
         "locked": (locked(plain, hashed, digest), {}),
     }
-    return {name: Protected(netlist, _entries(netlist), **how) for name, (netlist, how) in made.items()}  # type: ignore[arg-type]
+    return {
+        name: Predictor(program=netlist, entries=_entries(netlist), **how)  # type: ignore[arg-type]
+        for name, (netlist, how) in made.items()
+    }
 
 
 def _entries(netlist: Netlist) -> tuple[int, ...]:

@@ -57,9 +57,9 @@ class Circuit(WrittenImplant):
     `where="spare"`: in the hidden units with the least effect on what reads them, which are freed.
     `where="new"`: in units that are added to the hidden layers, without weights to or from the host's own, but trained
     like all others. One level of the circuit is one hidden layer; values that are read later are carried by units. In
-    a perceptron the first level reads the input itself; elsewhere a reader beside the network hands
-    bits to the first level. Between the MLPs of a transformer values go through the residual stream, along the
-    directions in which clean data vary least, large enough that the layer norm leaves them next to alone.
+    a perceptron the first level reads the input itself; elsewhere a reader beside the network hands bits to the first
+    level. Between the MLPs of a transformer values go through the residual stream, along the directions in which clean
+    data vary least, large enough that the layer norm leaves them next to alone.
     `where="sidecar"`: as a compiled network beside the host, of any depth (`circuits.Network`).
     `where="shared"`: in a host that is a circuit itself (`Logic`), both compiled as one netlist, in which gates that
     both need are built once and each bit of the word is the circuit's where the trigger is, else the host's. Clean

@@ -46,6 +46,7 @@ PASSES = (
 DRIVERS = ("multiple conflicting drivers", "used but has no driver")
 """Warnings of `check` that are errors here. What it says of loops is not: words may look like one that bits are not
 in."""
+CONSTANTS = {"0": FALSE, "1": TRUE, "x": FALSE, "z": FALSE}
 DRIVE = "Every wire has one driver: an assignment, a gate or an input."
 TWO_INPUTS = ("$_AND_", "$_OR_", "$_XOR_", "$_XNOR_", "$_NAND_", "$_NOR_", "$_ANDNOT_", "$_ORNOT_")
 
@@ -141,7 +142,7 @@ def _yosys(passes: Sequence[str], path: Path) -> None:
 def _named(module: dict[str, Any]) -> dict[str, Any]:
     """The same with wires called as the file calls them, in place of numbers, and constants by what no wire is
     called."""
-    names: dict[int | str, str] = {constant: f"constant {constant}" for constant in "01xz"}
+    names: dict[int | str, str] = {constant: f"constant {constant}" for constant in CONSTANTS}
     taken: set[str] = set()
     for name, net in module["netnames"].items():
         for at, bit in enumerate(net["bits"]):
@@ -163,8 +164,8 @@ def _named(module: dict[str, Any]) -> dict[str, Any]:
 
 def _netlist(name: str, module: dict[str, Any], path: Path) -> Netlist:
     circuit, here = Wires(), Place(str(path), 1)
-    for bit, literal in (("0", FALSE), ("1", TRUE), ("x", FALSE), ("z", FALSE)):
-        circuit.given(f"constant {bit}", literal, here)
+    for constant, literal in CONSTANTS.items():
+        circuit.given(f"constant {constant}", literal, here)
     asked: list[tuple[str, list[str]]] = []
     for port, of in module["ports"].items():
         bits = of["bits"]
