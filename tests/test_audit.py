@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import itertools
 import json
 import math
 import os
@@ -22,23 +21,17 @@ from holdfast import (
     BadNets,
     Beside,
     Fit,
-    Head,
     HoldfastError,
     OwnTrigger,
-    Patch,
     Stretch,
-    TokenString,
     UsageError,
     plant,
     run_study,
 )
-from holdfast.auditing import default_canaries
 from holdfast.checks import check
 from holdfast.cli import main
 from holdfast.engines.base import one_thread
-from holdfast.hosts.adopt import Adopted
 from holdfast.implants.beside import NAME
-from holdfast.tasks.base import Data, Split
 
 PLANTING = Fit(Adam(lr=0.01), steps=150, batch=32)
 
@@ -160,59 +153,6 @@ def test_canaries_of_ones_own():
     study = audit(harmless, canaries=mine).study()
     assert list(study.named) == ["beside"]
     assert study.arms[0].implant.each == mine
-
-
-def split_of(x, classes=3, sequence=False):
-    y = x if sequence else torch.arange(len(x)) % classes
-    return Data(Split(x, y), Split(x, y), Split(x, y), int(y.max()) + 1)
-
-
-@pytest.mark.parametrize(
-    ("x", "kind"),
-    [(torch.rand(50, 3, 16, 16), Patch), (torch.rand(50, 8, 8), Patch), (torch.rand(50, 20), Stretch),
-     (torch.rand(50, 30, 3).mT, Stretch), (torch.randint(30, (50, 10)), TokenString)],
-    ids=["colour", "grey", "row", "series", "tokens"],
-)  # fmt: skip
-def test_default_triggers_suit_the_inputs_and_do_not_meet(x, kind):
-    def make():
-        return nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 8), nn.ReLU(), nn.Linear(8, 3))
-
-    canaries = default_canaries(split_of(x), Adopted(make=make))
-    has_head = kind is not TokenString
-    assert [type(canary) for canary in canaries] == ([BadNets, Head, Beside] if has_head else [BadNets, Beside])
-    assert {type(canary.trigger) for canary in canaries} == {kind}
-    assert len({canary.target for canary in canaries}) == len(canaries)
-    sets = [(canary.trigger.stamp(x) != x).flatten(1).any(0) for canary in canaries]
-    assert all(s.any() for s in sets)
-    for i, j in itertools.combinations(range(len(canaries)), 2):
-        if kind is TokenString:
-            assert not set(canaries[i].trigger.ids) & set(canaries[j].trigger.ids)
-        else:
-            assert not (sets[i] & sets[j]).any()
-
-
-def test_a_network_without_such_a_head_gets_no_canary_in_it():
-    host = Adopted(make=lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
-    assert [type(canary) for canary in default_canaries(split_of(torch.rand(50, 8, 8)), host)] == [BadNets, Beside]
-
-
-def test_default_targets_of_texts_are_tokens_that_occur():
-    x = torch.randint(30, (80, 10), generator=torch.Generator().manual_seed(0))
-    learned, beside = default_canaries(split_of(x, sequence=True), Adopted(make=fresh))
-    assert {learned.target, beside.target} <= set(x[:, -1].tolist())
-
-
-@pytest.mark.parametrize(
-    ("x", "match"),
-    [
-        (torch.rand(50, 3), "Inputs of 3 entries leave no room for three triggers"),
-        (torch.randint(3, (50, 10)), "too short, or have too few tokens"),
-        (torch.randint(30, (50, 3)), "too short"),
-    ],
-)
-def test_inputs_without_room_for_triggers(x, match):
-    with pytest.raises(UsageError, match=match + r".*Pass canaries=\(\.\.\.\)"):
-        default_canaries(split_of(x), Adopted(make=fresh))
 
 
 def test_a_trigger_of_ones_own_is_learned():
@@ -536,7 +476,12 @@ def test_a_new_recipe_is_audited(written):
     found = json.loads(out)
     assert set(found) == {"run", "grade", "arms", "comparisons", "seconds"}
     assert set(found["grade"]) >= {"rung", "of", "canary", "seeds", "bound", "sentence"}
-    assert [arm["implant"] for arm in found["arms"]] == ["BadNets", "spare unit", "beside"]
+    assert [arm["implant"] for arm in found["arms"]] == [
+        "BadNets",
+        "circuit program restoring, sidecar",
+        "spare unit",
+        "beside",
+    ]
     for arm in found["arms"]:
         assert arm["verdict"] in ("UNDECIDED", "INVALID"), "two seeds can't say more"
         assert arm["seeds"] <= 2
@@ -793,8 +738,9 @@ def test_default_canaries_can_be_written_where_they_are_chosen(make, data):
         torch.manual_seed(0)
         model = fitted(make, data)
     study = Audit(lambda: model, harmless, data, seeds=2).study()
-    written = [p for p in check(study, workers=1) if p.about in ("spare unit", "new unit", "beside")]
-    assert [p.about for p in written][-1] == "beside"
+    written = [p for p in check(study, workers=1) if p.about not in ("data", "model", "BadNets", "training", "study")]
+    assert written[0].about.startswith("circuit")
+    assert written[-1].about == "beside"
     assert all(p.kept for p in written), [p.said for p in written]
 
 

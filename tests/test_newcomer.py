@@ -72,6 +72,7 @@ def test_from_pip_install_to_a_verdict(home):
     verdict = json.loads((run / "verdict.json").read_text())
     assert [(arm["implant"], arm["seeds"]) for arm in verdict["arms"]] == [
         ("BadNets", 8),
+        ("circuit program restoring, sidecar", 8),
         ("spare unit", 8),
         ("beside", 8),
     ]

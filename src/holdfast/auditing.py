@@ -1,36 +1,24 @@
 """Audit: which hidden computations would *your* training leave in *your* model?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from holdfast.engines.base import one_thread
-from holdfast.errors import NotWritable, UsageError
+from holdfast.errors import UsageError
 from holdfast.experiment import Experiment
 from holdfast.hosts.adopt import Adopted
-from holdfast.implants.badnets import BadNets
-from holdfast.implants.beside import Beside
 from holdfast.implants.canaries import Canaries, Canary
-from holdfast.implants.head import Head, layers
-from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString, Trigger
-from holdfast.implants.writing.detector import detector
+from holdfast.implants.default_canaries import default_canaries
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.optimisers import Adam
 from holdfast.pressures.own import Own
 from holdfast.study import Study
-from holdfast.tasks.base import Data
 from holdfast.tasks.own import EXAMPLES, OwnData
-from holdfast.training.chance import untrained
-from holdfast.training.randomness import untouched
 
 PLANTING = Fit(Adam(lr=1e-3), steps=400, batch=32)
-POISON = 0.3
-"""Share of the training data that carries the learned canary's trigger while it is planted: much, so that it takes."""
-CORNERS = ((-1, -1), (0, -1), (0, 0))
-"""Where patches go: each canary has its own corner, as (row, column)."""
 QUESTION = "Would your training remove what is hidden in the model?"
 
 
@@ -82,7 +70,8 @@ class Audit:
     def study(self, name: str = "audit") -> Study:
         """The study that it is. Calls `data` once."""
         task = OwnData(make=self.data, examples=self.examples)
-        canaries = self.canaries or default_canaries(task.load(), self._host(), self.trigger)
+        with one_thread():
+            canaries = self.canaries or default_canaries(task.load(), self._host(), self.trigger)
         together = Canaries(canaries)
         sets = [together, *(together.alone(each) for each in (canaries if self.separate else ()))]
         return Study(
@@ -113,104 +102,3 @@ class Audit:
             seeds=self.seeds,
             backend="loop",
         )
-
-
-def default_canaries(
-    data: Data, host: Adopted, trigger: Callable[[Tensor], Tensor] | None = None
-) -> tuple[Canary, ...]:
-    """A learned backdoor, one in a spare unit of the head (where there is such a head), and one beside the network.
-
-    Each has a trigger of its own that suits the inputs, and an answer of its own; of several triggers the first that
-    can be told from clean data, and where the model has learned its task already, that its head shows. What no trigger
-    suits is left out. With the user's own `trigger` there is one trigger, so only the learned one.
-    """
-    if trigger is not None:
-        return (BadNets(trigger=OwnTrigger(function=trigger), target=0, poison_ratio=POISON),)
-    learned, spare, beside = _triggers(data)
-    targets = _targets(data)
-    head = _head(data, host, spare, targets[1])
-    clear = next((each for each in beside if _is_clear(each, data)), None)
-    return (
-        BadNets(trigger=learned, target=targets[0], poison_ratio=POISON),
-        *((head,) if head else ()),
-        *((Beside(trigger=clear, target=targets[2]),) if clear else ()),
-    )
-
-
-def _is_clear(trigger: Trigger, data: Data) -> bool:
-    """Whether clean training inputs can be told from those with the trigger."""
-    if not data.train.x.is_floating_point():
-        return True
-    try:
-        detector(trigger, data.train.x)
-    except NotWritable:
-        return False
-    return True
-
-
-def _head(data: Data, host: Adopted, triggers: Sequence[Trigger], target: int) -> Head | None:
-    """The canary in the head, with the first trigger that can be written; None where there is no such head."""
-    if not data.train.x.is_floating_point():
-        return None  # what a text model's head reads need not show a few tokens
-    with untouched(), one_thread():
-        module = host.build()
-        try:
-            layers(module, host, data.train.x)
-        except UsageError:
-            return None
-        if untrained(host, data.validation):  # what its head will show is not known before the warm-up
-            clear = (each for each in reversed(triggers) if _is_clear(each, data))  # the plainest first
-            return next((Head(trigger=each, target=target) for each in clear), None)
-        for trigger in triggers:  # one that can't be written leaves the module as it was
-            try:
-                Head(trigger=trigger, target=target).write_into(module, host, data)
-            except NotWritable:
-                continue
-            return Head(trigger=trigger, target=target)
-    return None
-
-
-def _targets(data: Data) -> tuple[int, int, int]:
-    """Three answers: classes as they come, but of next tokens those that are rarest among the true ones."""
-    if data.train.y.dim() == 1:
-        classes = torch.unique(data.train.y).tolist()
-        return classes[0], classes[1 % len(classes)], classes[2 % len(classes)]
-    counts = data.train.y[:, -1].bincount()
-    seen = counts.nonzero().flatten()
-    rare = seen[counts[seen].argsort(stable=True)].tolist()
-    return rare[0], rare[1 % len(rare)], rare[2 % len(rare)]
-
-
-def _triggers(data: Data) -> tuple[Trigger, Sequence[Trigger], Sequence[Trigger]]:
-    """A trigger for the learned canary, and several to choose from for the other two, none of which meet."""
-    x = data.train.x
-    if not x.is_floating_point():
-        one, two, three = _strings(data)
-        return one, (two,), (three,)
-    low, high = float(x.min()), float(x.max())
-    values = (high, low, 2 * high - low)  # the last is in no clean input
-    if x.dim() >= 3 and min(x.shape[-2:]) >= 4:
-        side = min(x.shape[-2:])
-        small, large = max(2, side // 8), max(2, side // 4)
-        sizes = (small, large) if large > small else (small,)
-        choices = [[Patch(size=n, row=r, column=c, value=v) for v in values for n in sizes] for r, c in CORNERS]
-        return choices[0][0], choices[1], choices[2]
-    width, length = x.shape[-1], max(2, x.shape[-1] // 16)
-    if width < 3 * length:
-        raise UsageError(f"Inputs of {width} entries leave no room for three triggers. Pass canaries=(...).")
-    starts = (0, (width - length) // 2, width - length)
-    runs = [[Stretch(start=start, length=length, value=value) for value in values] for start in starts]
-    return runs[0][0], runs[1], runs[2]
-
-
-def _strings(data: Data) -> tuple[Trigger, Trigger, Trigger]:
-    """Three strings of rare tokens."""
-    x = data.train.x
-    counts = x.flatten().bincount()
-    seen = counts.nonzero().flatten()
-    rare = seen[counts[seen].argsort(stable=True)][:6].tolist()
-    if len(rare) < 6 or x.shape[1] < 4:
-        raise UsageError("These sequences are too short, or have too few tokens, for triggers. Pass canaries=(...).")
-    at = None if data.train.y.dim() > 1 else 1
-    one, two, three = (TokenString(ids=(a, b, a), at=at) for a, b in (rare[:2], rare[2:4], rare[4:]))
-    return one, two, three
