@@ -31,6 +31,7 @@ from holdfast.notebook import Result
 from holdfast.parts import Sample
 from holdfast.recipes import as_study
 from holdfast.report import write_report
+from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
 
 
@@ -200,7 +201,7 @@ def test_check_finds_what_is_drawn_elsewhere():
 )
 def test_what_is_no_measure(found, match):
     with pytest.raises(HoldfastError, match=match):
-        measured(Says(found), Streams(0, 0))
+        measured(Says(found), [Streams(0, 0)], Slot(), lambda _: None)
 
 
 def test_a_seed_is_a_batch_of_its_own():

@@ -12,15 +12,17 @@ from conftest import same_bits
 from foreign import MODELS, made
 from holdfast import BadNets, Uchida
 from holdfast.cells import measured
+from holdfast.engines.base import one_thread
 from holdfast.hosts.adopt import Adopted
 from holdfast.implants.canaries import Canaries
 from holdfast.implants.written import WrittenImplant
-from holdfast.parts import Implant, Pressure, Probe, Sample, parts_of
+from holdfast.parts import Implant, Pressure, Probe, Sample, TrainedSample, parts_of
 from holdfast.pressures.base import Checkpoint
 from holdfast.probes import Look
 from holdfast.settings import digest, settings
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
+from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
 from parts import BITS, IMPLANTS, IN_LOGIC, OWN, PRESSURES, PROBES, SAMPLES, TOKEN_PROBES, UNLIKE
 
@@ -141,7 +143,14 @@ def test_a_probe_of_next_tokens(probe):
 @pytest.mark.parametrize("sample", SAMPLES, ids=ids)
 def test_a_sample(sample):
     assert isinstance(sample, Sample)
-    found, again, other = (measured(sample, Streams(0, seed)) for seed in (1, 1, 2))
+    silent = lambda _: None
+    with one_thread():
+        found, again, other = (measured(sample, [Streams(0, seed)], Slot(), silent)[0] for seed in (1, 1, 2))
+        if isinstance(sample, TrainedSample):
+            both = measured(sample, [Streams(0, seed) for seed in (2, 1)], Slot(), silent)
+            assert repr(both) == repr([other, found]), "and of nothing that trains beside"
+            assert measured(sample.shortened(), [Streams(0, 1)], Slot(), silent)[0].keys() <= found.keys()
+            assert sample.steps > sample.shortened().steps
     assert found == again, "measuring is a function of the streams"
     assert found != other, "seeds draw anew"
     assert found.keys() == other.keys()

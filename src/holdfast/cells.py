@@ -11,13 +11,13 @@ from torch import Tensor
 from holdfast.census import Measuring
 from holdfast.errors import DamagedRun, HoldfastError
 from holdfast.experiment import Planting, Pressing
-from holdfast.parts import Probe, Sample, parts_of
+from holdfast.parts import Implant, Probe, Sample, TrainedSample, parts_of
 from holdfast.pressures.base import Checkpoint
 from holdfast.probes import STANDARD, Accuracy, Look, Presence
 from holdfast.settings import settings
 from holdfast.store import Recorder, RunFolder
 from holdfast.study import Cell
-from holdfast.tasks.base import Data
+from holdfast.tasks.base import Data, Split
 from holdfast.training.nets import Nets
 from holdfast.training.randomness import seeded
 from holdfast.training.site import Site
@@ -40,11 +40,11 @@ def plant(cells: Sequence[Planting], folder: RunFolder, slot: Slot, tick: Tick) 
             continue
         site = _site(chosen, data, slot.phase("planted" if planted else "control"), tick)
         site = sites.setdefault(site.streams, site)  # so that hosts are trained once for a net and its control
-        nets = site.implant.plant(site) if planted else site.implant.control(site)
+        nets = first.implant.plant(site) if planted else first.implant.control(site)
         split = data.split(first.split)
-        measures = _measure(Look.at_start(nets, site.implant, split, data.train), (Presence(), Accuracy()))
+        measures = _measure(Look.at_start(nets, first.implant, split, data.train), (Presence(), Accuracy()))
         if first.warm_up is not None:  # the host is somebody's already: say what it was before planting
-            host = _measure(Look.at_start(site.started(), site.implant, split, data.train), (Accuracy(),))
+            host = _measure(Look.at_start(site.started(), first.implant, split, data.train), (Accuracy(),))
             measures |= {"host_accuracy": host["accuracy"], "warmed_up": [float(site.warmed_up)] * nets.k}
         for k, cell in enumerate(chosen):
             save_net(cell, nets.state(k), folder)
@@ -56,11 +56,11 @@ def plant(cells: Sequence[Planting], folder: RunFolder, slot: Slot, tick: Tick) 
 
 def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) -> None:
     """Press planted nets and their controls, and write what the probes see at every look."""
-    first = cells[0]
+    first, implant = cells[0], cells[0].planting.implant
     data = first.planting.task.load().to(first.planting.device)
     site = _site([cell.planting for cell in cells], data, slot, tick)
     start = load_nets([cell.planting for cell in cells], folder)
-    masks = _implant_weights(start, [cell.planting.planted for cell in cells], site)
+    masks = _implant_weights(implant, start, [cell.planting.planted for cell in cells], data.train)
     if not getattr(first.pressure, "resumes", True):  # what an earlier try saw belongs to a training that is run anew
         for cell in cells:
             folder.measures_path(folder.key(cell)).unlink(missing_ok=True)
@@ -78,7 +78,7 @@ def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) 
 
     def see(phase: str, probes: Sequence[Probe]) -> Callable[[Checkpoint], None]:
         def take(point: Checkpoint) -> None:
-            look = Look(checkpoint=point, start=start, implant=site.implant, split=split, train=data.train, masks=masks)
+            look = Look(checkpoint=point, start=start, implant=implant, split=split, train=data.train, masks=masks)
             in_calls = {} if point.counted == "steps" else {"in_calls": [1.0] * nets.k}
             write(phase, point.step, _measure(look, probes) | in_calls)
 
@@ -100,21 +100,31 @@ def press(cells: Sequence[Pressing], folder: RunFolder, slot: Slot, tick: Tick) 
 
 
 def measure(cells: Sequence[Measuring], folder: RunFolder, slot: Slot, tick: Tick) -> None:
-    """Measure samples, a seed at a time, and write what they say."""
-    for cell in cells:
+    """Measure samples, and write what they say: one seed, or several that train together."""
+    sample = cells[0].sample
+    for cell, found in zip(cells, measured(sample, [Streams(c.root, c.seed) for c in cells], slot, tick), strict=True):
         recorder = _recorder(cell, folder)
-        recorder.add("census", 0, measured(cell.sample, Streams(cell.root, cell.seed)))
+        recorder.add("census", 0, found)
         recorder.end()
-        tick(cell.steps)
+    slot.clear()
 
 
-def measured(sample: Sample, streams: Streams) -> dict[str, float]:
-    """What a sample says of one seed, held to its form.
+def measured(sample: Sample, each: Sequence[Streams], slot: Slot, tick: Tick) -> list[dict[str, float]]:
+    """What a sample says of some seeds, held to its form.
 
     Raises:
         HoldfastError: it gave something else than named numbers.
     """
-    found = sample.measure(streams)
+    if isinstance(sample, TrainedSample):
+        return [_numbers(sample, found) for found in sample.measure_together(each, slot, tick)]
+    numbers = []
+    for streams in each:
+        numbers.append(_numbers(sample, sample.measure(streams)))
+        tick(1)
+    return numbers
+
+
+def _numbers(sample: Sample, found: Mapping[str, float]) -> dict[str, float]:
     if not isinstance(found, Mapping) or not found:
         raise HoldfastError(f"{sample.label} must measure a mapping of names to numbers; got {found!r}.")
     for name, value in found.items():
@@ -191,13 +201,15 @@ def _probed(probe: Callable[[Look], Mapping[str, Tensor]], look: Look) -> Mappin
     return found
 
 
-def _implant_weights(start: Nets, planted: Sequence[bool], site: Site) -> dict[str, Mapping[str, Tensor]]:
+def _implant_weights(
+    implant: Implant, start: Nets, planted: Sequence[bool], train: Split
+) -> dict[str, Mapping[str, Tensor]]:
     """Masks of the weights of each part of the implant, all false in nets that were never planted."""
     planted_K = torch.tensor(planted, device=start.device)
     masks: dict[str, Mapping[str, Tensor]] = {}
-    for ending, part in parts_of(site.implant).items():
+    for ending, part in parts_of(implant).items():
         if any(planted):
-            found = part.weights(start, site.data.train)
+            found = part.weights(start, train)
         else:
             found = {name: torch.zeros_like(p, dtype=torch.bool) for name, p in start.params.items()}
         masks[ending] = {n: mask & planted_K.view(-1, *[1] * (mask.dim() - 1)) for n, mask in found.items()}

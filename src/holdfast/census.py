@@ -4,25 +4,26 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from holdfast.errors import UsageError, whole
-from holdfast.parts import Sample, expect
+from holdfast.parts import Sample, TrainedSample, expect
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measuring:
-    """One seed of a sample. Nothing is trained."""
+    """One seed of a sample."""
 
     sample: Sample
     seed: int
     root: int
 
     def batch_key(self) -> Hashable:
-        """Every seed is measured alone: there is nothing to share, and a kill costs one seed at most."""
-        return ("measuring", self.sample, self.seed, self.root)
+        """Seeds that train together. What trains nothing is measured alone, so that a kill costs one seed at most."""
+        several = self.seed // self.sample.together if isinstance(self.sample, TrainedSample) else self.seed
+        return ("measuring", self.sample, self.root, several)
 
     @property
     def steps(self) -> int:
-        """1: one measurement."""
-        return 1
+        """Optimiser steps; 1, for one measurement, where nothing is trained."""
+        return self.sample.steps if isinstance(self.sample, TrainedSample) else 1
 
     @property
     def title(self) -> str:

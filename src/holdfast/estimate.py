@@ -2,12 +2,17 @@
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from holdfast.census import Measuring
 from holdfast.engines.base import LARGEST_BATCH, one_thread
 from holdfast.experiment import Experiment, Planting, Pressing
-from holdfast.parts import Host, Pressure, Probe
+from holdfast.parts import Host, Pressure, Probe, Task, TrainedSample
 from holdfast.study import Cell, Study
+
+if TYPE_CHECKING:
+    from holdfast.pressures.base import Checkpoint
+    from holdfast.tasks.base import Data
 
 STEPS = 12
 """Steps that are timed."""
@@ -22,7 +27,7 @@ class Estimate:
     """Size of a study."""
 
     nets: int
-    """Nets under pressure, tuning and controls among them."""
+    """Nets under pressure, tuning and controls among them, and seeds of samples that train nets of their own."""
     net_steps: int
     """Optimiser steps, summed over all nets and planting."""
     seconds: float | None
@@ -30,7 +35,7 @@ class Estimate:
     disk_bytes: int
     workers: int
     measured: int = 0
-    """Seeds of censuses. How long one takes is not known before it is measured."""
+    """Seeds of censuses that train nothing. How long one takes is not known before it is measured."""
 
     def __str__(self) -> str:
         measured = f"{self.measured:,} seeds to measure, {self.workers} at a time" if self.measured else ""
@@ -76,7 +81,10 @@ def estimate(study: Study, workers: int) -> Estimate:
         key = arm.host, _batch(arm.grid[0])
         if key not in dearest or len(arm.probes) > len(dearest[key].probes):
             dearest[key] = arm
-    speeds = {key: _speed(arm) for key, arm in dearest.items()}
+    speeds = {key: _speed(_Timed.of(arm)) for key, arm in dearest.items()}
+    for census in study.censuses:
+        if isinstance(trained := census.sample, TrainedSample) and (trained.host, trained.batch) not in speeds:
+            speeds[trained.host, trained.batch] = _speed(_Timed(trained.host, trained.task, trained.batch))
     cells = all_cells(study)
     seconds, weights = 0.0, 0
     for cell in cells:
@@ -87,15 +95,19 @@ def estimate(study: Study, workers: int) -> Estimate:
             step_s, _, held = next(speed for (host, _), speed in speeds.items() if host == cell.host)
             seconds += cell.steps * step_s
             weights += held
+        elif isinstance(cell.sample, TrainedSample):
+            seconds += cell.steps * speeds[cell.sample.host, cell.sample.batch][0]
     pressed = [cell for cell in cells if isinstance(cell, Pressing)]
+    measurings = [cell for cell in cells if isinstance(cell, Measuring)]
+    trainings = [cell for cell in measurings if isinstance(cell.sample, TrainedSample)]
     lines = sum(len(cell.looks) for cell in pressed)
     return Estimate(
-        nets=len(pressed),
-        net_steps=sum(cell.steps for cell in cells if isinstance(cell, Planting | Pressing)),
+        nets=len(pressed) + len(trainings),
+        net_steps=sum(cell.steps for cell in cells if not isinstance(cell, Measuring) or cell in trainings),
         seconds=seconds / workers + 3,
         disk_bytes=int(4 * weights + BYTES_A_LOOK * lines + BYTES_A_CELL * len(cells)),
         workers=workers,
-        measured=len(study.measurings()),
+        measured=len(measurings) - len(trainings),
     )
 
 
@@ -108,46 +120,71 @@ def _batch(pressure: Pressure) -> int:
     return getattr(pressure, "batch", 64)
 
 
-def _speed(arm: Experiment) -> tuple[float, float, int]:
+@dataclass(frozen=True)
+class _Timed:
+    """What is timed: a step of such nets, and a look at them."""
+
+    host: Host
+    task: Task
+    batch: int
+    backend: str = "batched"
+    device: str = "cpu"
+    arm: Experiment | None = None
+    """Whose looks are timed too; None: nothing is looked at."""
+
+    @classmethod
+    def of(cls, arm: Experiment) -> "_Timed":
+        return cls(arm.host, arm.task, _batch(arm.grid[0]), arm.backend, arm.device, arm)
+
+
+def _speed(of: _Timed) -> tuple[float, float, int]:
     """(seconds a net-step, seconds a net-look, weights a net)."""
     # What takes long takes as long a net in twos; what is quick is quicker a net in a full batch.
-    few = _timed(arm, 2)
-    return few if few[0] + few[1] > QUICK_S else _timed(arm, LARGEST_BATCH)
+    few = _timed(of, 2)
+    return few if few[0] + few[1] > QUICK_S else _timed(of, LARGEST_BATCH)
 
 
-def _timed(arm: Experiment, k: int) -> tuple[float, float, int]:
+def _timed(of: _Timed, k: int) -> tuple[float, float, int]:
     """The same, of k nets at once."""
     from holdfast.pressures.fit import Fit
     from holdfast.pressures.optimisers import Adam
-    from holdfast.probes import STANDARD, Look
     from holdfast.training.nets import Nets
     from holdfast.training.site import Site
     from holdfast.training.streams import Streams
 
-    data = arm.task.load().to(arm.device)
+    data = of.task.load().to(of.device)
     streams = tuple(Streams(0, seed) for seed in range(k))
     with one_thread():
-        nets = Nets.initialised(arm.host, streams, backend=arm.backend, device=arm.device)
-        site = Site(host=arm.host, data=data, streams=streams, implant=arm.implant, device=arm.device)
-        fits = [Fit(Adam(lr=1e-3), steps=STEPS, batch=_batch(arm.grid[0]))] * k
+        nets = Nets.initialised(of.host, streams, backend=of.backend, device=of.device)
+        site = Site(host=of.host, data=data, streams=streams, device=of.device)
+        fits = [Fit(Adam(lr=1e-3), steps=STEPS, batch=of.batch)] * k
         points = Fit.press(fits, site, nets, (2, STEPS))
         next(points)
         began = time.perf_counter()
         point = next(points)
         step_s = (time.perf_counter() - began) / (STEPS - 2) / k
-        masks = {"": {name: p != 0 for name, p in nets.params.items()}}
-        look = Look(
-            checkpoint=point,
-            start=nets.copy(),
-            implant=arm.implant,
-            split=data.validation,
-            train=data.train,
-            masks=masks,
-        )
-        probes: tuple[Probe, ...] = (*STANDARD, *arm.probes)
-        for _ in range(2):  # the second counts: the first may find what all others use again
-            began = time.perf_counter()
-            for probe in probes:
-                probe(look)
-            look_s = (time.perf_counter() - began) / k
+        look_s = _look(of.arm, point, data) / k if of.arm else 0.0
     return step_s, look_s, sum(shape.numel() for shape in nets.shapes.values())
+
+
+def _look(arm: Experiment, point: "Checkpoint", data: "Data") -> float:
+    """Seconds of a look at nets."""
+    from holdfast.probes import STANDARD, Look
+
+    nets = point.nets
+    masks = {"": {name: p != 0 for name, p in nets.params.items()}}
+    look = Look(
+        checkpoint=point,
+        start=nets.copy(),
+        implant=arm.implant,
+        split=data.validation,
+        train=data.train,
+        masks=masks,
+    )
+    probes: tuple[Probe, ...] = (*STANDARD, *arm.probes)
+    for _ in range(2):  # the second counts: the first may find what all others use again
+        began = time.perf_counter()
+        for probe in probes:
+            probe(look)
+        took = time.perf_counter() - began
+    return took

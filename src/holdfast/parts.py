@@ -1,6 +1,6 @@
 """What hosts, tasks, implants, pressures, probes and samples must offer. Nothing is subclassed. Imports no torch."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from holdfast.errors import UsageError
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from holdfast.tasks.base import Data, Split
     from holdfast.training.nets import Nets
     from holdfast.training.site import Site
+    from holdfast.training.slot import Slot
     from holdfast.training.streams import Streams
 
 
@@ -115,6 +116,37 @@ class Sample(Protocol):
 
     def measure(self, streams: "Streams") -> Mapping[str, float]:
         """Measures by name, of one seed: a function of the sample's fields and of the streams, and of nothing else."""
+
+
+@runtime_checkable
+class TrainedSample(Sample, Protocol):
+    """A sample that trains nets of its own, of several seeds at once: a pruning ladder, a chain of students."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of one seed, summed over its nets."""
+
+    @property
+    def together(self) -> int:
+        """How many seeds train in one batch. What is measured of a seed doesn't depend on it."""
+
+    @property
+    def host(self) -> Host: ...
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def batch(self) -> int:
+        """Examples a step; with host and task they tell how long it will take."""
+
+    def shortened(self) -> Self:
+        """The same with next to no steps, for `holdfast check`."""
+
+    def measure_together(
+        self, each: Sequence["Streams"], slot: "Slot", tick: Callable[[int], None]
+    ) -> Sequence[Mapping[str, float]]:
+        """The measures of several seeds. `slot` is for what a killed run goes on from, `tick` is told net-steps."""
 
 
 def expect(field: str, value: object, protocol: type) -> None:

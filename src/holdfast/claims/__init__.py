@@ -3,14 +3,22 @@
 from typing import get_args
 
 from holdfast.claims.any_algorithm import AnyAlgorithm
-from holdfast.claims.base import Anchor, Claim, Control, Evidence, Findings, Size
+from holdfast.claims.base import Anchor, Claim, Control, Curve, Evidence, Findings, Size
 from holdfast.claims.every_weight import EveryWeight
+from holdfast.claims.lottery_ticket import LotteryTicket
 from holdfast.claims.one_bit_neurons import OneBitNeurons
 from holdfast.claims.rare_trigger import RareTrigger
 from holdfast.claims.settling import judged, settling
 from holdfast.claims.shared_neurons import SharedNeurons
 
-_EACH: tuple[Claim, ...] = (EveryWeight(), SharedNeurons(), RareTrigger(), OneBitNeurons(), AnyAlgorithm())
+_EACH: tuple[Claim, ...] = (
+    LotteryTicket(),
+    EveryWeight(),
+    SharedNeurons(),
+    RareTrigger(),
+    OneBitNeurons(),
+    AnyAlgorithm(),
+)
 CLAIMS = {claim.name: claim for claim in _EACH}
 """By name, in the order of the debate."""
 
@@ -27,8 +35,10 @@ __all__ = [
     "AnyAlgorithm",
     "Claim",
     "Control",
+    "Curve",
     "Evidence",
     "Findings",
+    "LotteryTicket",
     "Size",
     "claim_of",
     "judged",

@@ -41,6 +41,20 @@ class Control:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A picture that stands beside the parts: lines of means over units, with their intervals."""
+
+    name: str
+    x: str
+    """What runs along: its name and unit."""
+    y: str
+    lines: Mapping[str, Sequence[tuple[float, float, float, float]]]
+    """By label: (x, mean, low, high) in the order of x."""
+    ratio: bool = False
+    """Whether equal ratios of x are equally far apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Findings:
     """What the rule of a claim makes of the measures."""
 
@@ -48,6 +62,9 @@ class Findings:
     controls: Sequence[Control] = ()
     invalid: Sequence[str] = ()
     """Why nothing can be said, as sentences."""
+    anchors: Sequence[Anchor] = ()
+    """Published figures that the run itself computes anew."""
+    curves: Sequence[Curve] = ()
 
     @property
     def faults(self) -> list[str]:

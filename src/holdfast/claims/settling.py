@@ -45,7 +45,8 @@ def judged(claim: Claim, size: Size, study: Study, folder: RunFolder) -> dict[st
             for found in findings.parts
         ],
         "controls": [asdict(control) for control in findings.controls],
-        "anchors": [asdict(anchor) for anchor in anchors],
+        "anchors": [asdict(anchor) for anchor in (*findings.anchors, *anchors)],
+        "curves": [asdict(curve) for curve in findings.curves],
         "invalid": findings.faults,
         "seeds": study.seeds,
         "look": study.look,

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import PercentFormatter
 
 from holdfast.report.drawing import COLOURS, DASHES, FAINT, INK, MARKERS, Drawing
-from holdfast.report.parts import parts_drawing
+from holdfast.report.parts import curve_drawing, parts_drawing
 from holdfast.report.read import Arm, Run
 
 LABEL = 34
@@ -20,7 +20,11 @@ def drawings(run: Run) -> dict[str, list[Drawing]]:
     """All figures, by the section that shows them."""
     if run.claim is not None:  # of a claim's many arms the parts say what they say together
         known = [part for part in run.claim["parts"] if part["effect"] is not None]
-        return {"parts": [parts_drawing(i, part) for i, part in enumerate(known)]}
+        curves = run.claim.get("curves", [])
+        return {
+            "parts": [parts_drawing(i, part) for i, part in enumerate(known)],
+            "curves": [curve_drawing(i, curve) for i, curve in enumerate(curves)],
+        }
     implants = list(run.grouped("implant"))
     pressed = [(i, arm) for i, arm in enumerate(run.arms) if arm.pressed]
     return {

@@ -1,11 +1,12 @@
-"""The picture of a claim: each part's effect and interval against the smallest effect that matters."""
+"""The pictures of a claim: each part's effect and interval against the smallest effect that matters, and its curves."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
-from holdfast.report.drawing import FAINT, INK, Drawing
+from holdfast.report.drawing import COLOURS, DASHES, FAINT, INK, MARKERS, Drawing
 
 SHADES = {"SUPPORTED": "#009E73", "REFUTED": "#D55E00", "UNDECIDED": "#556270"}
 
@@ -36,3 +37,25 @@ def parts_drawing(i: int, part: Mapping[str, Any]) -> Drawing:
     said = "" if part["interval"] is None else f", interval {part['interval'][0]:.3g} to {part['interval'][1]:.3g}"
     title = f"{part['name']}: {part['effect']:.3g}{said}, claimed {part['says']}: {part['verdict']}"
     return Drawing(f"part-{i}", title, draw, size=(3.6, 1.7))
+
+
+def curve_drawing(i: int, curve: Mapping[str, Any]) -> Drawing:
+    """Lines of means, with their intervals."""
+
+    def draw(axes: Axes) -> None:
+        for which, (label, points) in enumerate(curve["lines"].items()):
+            x, mean, low, high = zip(*points, strict=True)
+            colour, style = COLOURS[which % len(COLOURS)], which % len(DASHES)
+            axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+            axes.plot(
+                x, mean, color=colour, linestyle=DASHES[style], marker=MARKERS[style], markersize=3.5, linewidth=1.8,
+                label=label,
+            )  # fmt: skip
+        if curve["ratio"]:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set(xlabel=curve["x"], ylabel=curve["y"], title=curve["name"])
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=2.6)
+
+    told = "; ".join(f"{label}: {points[0][1]:.4g} to {points[-1][1]:.4g}" for label, points in curve["lines"].items())
+    return Drawing(f"curve-{i}", f"{curve['name']} by {curve['x']}. {told}.", draw, size=(3.6, 3.4))

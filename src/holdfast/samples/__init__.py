@@ -2,6 +2,7 @@
 
 from holdfast.samples.capacity import Capacity
 from holdfast.samples.memory import Memory
+from holdfast.samples.tickets import Tickets
 from holdfast.samples.tolerance import Tolerance
 
-__all__ = ["Capacity", "Memory", "Tolerance"]
+__all__ = ["Capacity", "Memory", "Tickets", "Tolerance"]

@@ -5,6 +5,7 @@ Shapes: R resamples, N units.
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +44,7 @@ def bca(statistic: Statistic, n: int, level: float) -> Interval | None:
     """
     if n < 2:
         return None
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
-    values_R, here = statistic(drawn), float(statistic(np.ones((1, n)))[0])
+    values_R, here = statistic(_drawn(n)), float(statistic(np.ones((1, n)))[0])
     values_R = values_R[np.isfinite(values_R)]
     if not np.isfinite(here) or len(values_R) < 0.95 * RESAMPLES or np.ptp(values_R) == 0:
         return None
@@ -58,6 +58,14 @@ def bca(statistic: Statistic, n: int, level: float) -> Interval | None:
     z = z0 + math.sqrt(n / (n - 1)) * stdtrit(n - 1, np.array([tail, 1 - tail]))
     low, high = np.quantile(values_R, ndtr(z0 + z / (1 - a * z)))
     return Interval(float(low), float(high))
+
+
+@lru_cache(maxsize=4)
+def _drawn(n: int) -> Floats:
+    """How often each of n units is drawn, in each resample: the same for all that ask."""
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def mean_of(values_N: Floats) -> Statistic:

@@ -57,11 +57,13 @@ class Draws:
         wanted = {mix.source: mix for mixes in self.mixes for mix in mixes}
         if not wanted:
             return {}
-        offered = self.site.implant.sources(self.site.data.train)
+        implant = self.site.implant
+        offered = implant.sources(self.site.data.train) if implant else {}
         for name, mix in wanted.items():
             if name not in offered:
+                who = implant.label if implant else "a net without implant"
                 raise UsageError(
-                    f"{mix.label} needs {name} inputs, and {self.site.implant.label} has none. "
+                    f"{mix.label} needs {name} inputs, and {who} has none. "
                     f"Leave this term out, or use an implant with a trigger (for Given, a Backdoor)."
                 )
         return {name: offered[name] for name in sorted(wanted)}

@@ -40,7 +40,8 @@ class Site:
     data: Data
     streams: tuple[Streams, ...]
     """One a net."""
-    implant: Implant
+    implant: Implant | None = None
+    """None: nothing is planted."""
     training: "Fit | None" = None
     """How the host comes to be."""
     warm_up: Pressure | None = None
@@ -107,7 +108,8 @@ class Site:
             UsageError: the experiment says nothing on how its host is trained.
         """
         if self.training is None:
-            raise UsageError(f"{self.implant.label} needs `training=`: say how the host comes to be trained.")
+            what = self.implant.label if self.implant else self.host.label
+            raise UsageError(f"{what} needs `training=`: say how the host comes to be trained.")
         if terms not in self._trained:
             owner = self.training.with_terms(*terms)
             phase = replace(self.at("training"), slot=self.slot.phase(f"training{len(self._trained)}"))
