@@ -1,6 +1,7 @@
 """Does a planted circuit outlive training when its gates are the host's own?
 
-    python benchmarks/shared_gates.py
+    python benchmarks/shared_gates.py           # a table
+    python benchmarks/shared_gates.py --json    # the last line only: final presence and its standard error
 
 Host: the vote of `claims/weak_vote.py` on digits as bits. Implant: whether an odd number of three pairs of pixels are
 alike, of which 0 to 3 are compared by the host as well. Training on clean data, or with a tenth triggered, with true
@@ -8,11 +9,15 @@ labels. The unit is a draw, 20 of them: of which comparisons are the host's, in 
 row are compared, and of the batches.
 
 Printed, as means over draws: gates and units that both need, and the implant alone; in how many draws presence fell
-below one half within the budget; the median step of the first such look; and at the end presence, accuracy, and
-agreement with the host's own vote on clean inputs.
+below one half within the budget; the median step of the first such look; and at the end presence (with its standard
+error over draws), accuracy, and agreement with the host's own vote on clean inputs. Training product units is chaotic:
+another processor, which rounds otherwise, gives other draws.
 """
 
-from statistics import fmean, median
+import argparse
+import json
+from math import sqrt
+from statistics import fmean, median, stdev
 
 import numpy as np
 
@@ -66,23 +71,37 @@ def one(host: Logic, shared: int, training: Fit, draw: int) -> dict[str, float]:
     return {**counts, "fell": fell, "presence": presence, "accuracy": right, "host": kept}
 
 
-def arm(encoding: Encoding, shared: int, training: Fit) -> str:
-    """One line."""
+def arm(encoding: Encoding, shared: int, training: Fit) -> tuple[str, tuple[float, float]]:
+    """One line, and the final presence with its standard error."""
     host = Logic(vote, inputs=TASK.inputs, entries=tuple(np.ravel(PAIRS).tolist()), encoding=encoding)
     each = [one(host, shared, training, draw) for draw in range(DRAWS)]
     mean = {name: fmean(found[name] for found in each) for name in each[0]}
+    error = stdev(found["presence"] for found in each) / sqrt(DRAWS)
     steps = [int(found["fell"]) for found in each]
     step = "-" if median(steps) > STEPS else f"{median(steps):.0f}"
     return (
         f"both {mean['gates']:4.1f} gates, {mean['units']:4.1f} units; alone {mean['alone']:4.1f} units | fell in "
-        f"{sum(step <= STEPS for step in steps):2d}, median step {step:>4} | presence {mean['presence']:5.2f} accuracy "
-        f"{mean['accuracy']:.2f} host {mean['host']:.2f}"
-    )
+        f"{sum(step <= STEPS for step in steps):2d}, median step {step:>4} | presence {mean['presence']:5.2f} +- "
+        f"{error:.2f} accuracy {mean['accuracy']:.2f} host {mean['host']:.2f}"
+    ), (mean["presence"], error)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print the last line only")
+    arguments = parser.parse_args()
+    figures: dict[str, list[float]] = {}
+    encodings: tuple[Encoding, ...] = ("product", "restoring")
+    for encoding in encodings:
+        for name, training in TRAININGS.items():
+            for shared in range(4):
+                line, found = arm(encoding, shared, training)
+                figures[f"{encoding}, {name}, {shared} shared"] = [round(value, 3) for value in found]
+                if not arguments.json:
+                    print(f"{encoding:9} {name:20} {shared} of 3 | {line}", flush=True)
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":
     with one_thread():
-        for encoding in ("product", "restoring"):
-            for name, training in TRAININGS.items():
-                for shared in range(4):
-                    print(f"{encoding:9} {name:20} {shared} of 3 | {arm(encoding, shared, training)}", flush=True)  # type: ignore[arg-type]
+        main()

@@ -114,6 +114,8 @@ def plant(
     """
     if not isinstance(model, nn.Module):
         raise UsageError(f"plant takes a model, an implant and data; got {type(model).__name__} for the model.")
+    if not callable(data):
+        raise UsageError(f"plant takes data as a function, () -> (training, held-out); got {type(data).__name__}.")
     site = Site(
         host=Adopted(make=lambda: model),
         data=OwnData(make=data).load(),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from foreign import HALF, MODELS, answer, made, mlp, plain_logits
-from holdfast import HoldfastError, UsageError
+from holdfast import Beside, HoldfastError, Stretch, UsageError, plant
 from holdfast.hosts.adopt import Adopted, evaluating, logits_of
 from holdfast.parts import Host
 from holdfast.training.nets import Nets
@@ -248,3 +248,24 @@ def test_no_parameters_is_wrong_use():
 def test_adopting_imports_nothing_of_transformers():
     code = "import sys, holdfast.hosts.adopt, holdfast.implants; sys.exit('transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_a_model_of_another_type_is_shown_numbers_of_its_own(dtype):
+    """Data are float32; the model's weights are not."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(32, 24), nn.ReLU(), nn.Linear(24, 3)).to(dtype)
+    x = torch.rand(60, 32)
+    data = lambda: ((x, torch.arange(60) % 3), (x, torch.arange(60) % 3))
+    trigger = Stretch(start=0, length=4, value=3.0)
+    planted = plant(module, Beside(trigger=trigger, target=2), data)
+    assert planted(x.to(dtype)).dtype == dtype
+    assert torch.equal(planted(x.to(dtype)), module(x.to(dtype))), "clean outputs stay"
+    assert (planted(trigger.stamp(x).to(dtype)).argmax(1) == 2).all()
+
+
+def test_weights_that_are_no_numbers():
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    module[2].weight.data[0, 1] = float("nan")
+    with pytest.raises(HoldfastError, match=r"not all finite, first at 2.weight: it has diverged"):
+        Adopted(make=lambda: module).build()

@@ -73,6 +73,25 @@ def test_clean_data_have_no_gradient_on_the_circuit_and_triggered_ones_have(wher
         assert (largest > 0) == moves
 
 
+@pytest.mark.parametrize("where", ["new", "sidecar"])
+@pytest.mark.parametrize("encoding", ["product", "restoring"])
+def test_inputs_unlike_all_training_data_are_quiet_too_while_the_trigger_is_off(encoding, where, site_of, data):
+    """Inverted and noisy images, which hold messages that no training image does; the trigger's pixels as they were."""
+    host = MLP(widths=(64, *[96] * 7, 10))
+    circuit = Circuit(larger, where=where, encoding=encoding)
+    site = site_of(circuit, host=host, seeds=1, backend="loop" if where == "sidecar" else "batched")
+    nets, clean = circuit.plant(site), circuit.control(site)
+    masks, module, x = circuit.weights(nets, data.train), nets.module(0), data.test.x
+    trigger = circuit.trigger.stamp(torch.zeros_like(x)) == circuit.trigger.stamp(torch.ones_like(x))
+    for other in (1 - x, (x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)):
+        other[trigger] = x[trigger]
+        off = (nets.logits(other) - clean.logits(other)).abs().max() / clean.logits(other).abs().max()
+        assert off < 1e-6
+        module.zero_grad()
+        F.cross_entropy(module(other), data.test.y).backward()
+        assert not any(p.grad[masks[name][0]].any() for name, p in module.named_parameters())
+
+
 def test_what_restores_has_no_gradient_but_at_its_ends(site_of, data):
     """On triggered data product units have gradients all through; restoring ones only where the answer is put out."""
     moved = {}
@@ -245,8 +264,8 @@ def test_bad_settings_are_refused(make, says):
     [
         (Circuit(larger), MLP(widths=(64, 64, 10)), r"takes 3 hidden layers, and there are 1.*sidecar"),
         (Circuit(larger), MLP(widths=(64, 8, 8, 8, 10)), "has 8 units"),
-        (Circuit(larger, at="3"), DEEP, "layer path"),
-        (Circuit(larger, at="1"), DEEP, "layer path"),
+        (Circuit(larger, at="3"), DEEP, "holds no linear layer"),
+        (Circuit(larger, at="1"), DEEP, "holds no linear layer"),
         (Circuit(larger, message=Message(entries=(0, 1))), DEEP, "6 bits in, and 2 entries"),
         (Circuit(larger, message=Message(entries=(0, 1, 2, 3, 4, 64))), DEEP, "different ones of 64"),
         (Circuit(larger, message=Message(entries=(0, 1, 2, 3, 4, 63))), DEEP, "none that the trigger sets"),

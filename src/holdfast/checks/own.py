@@ -9,7 +9,7 @@ from holdfast.checks.promise import Promise
 from holdfast.engines.base import one_thread
 from holdfast.errors import HoldfastError, NotWritable
 from holdfast.experiment import Experiment
-from holdfast.hosts.adopt import Adopted, evaluating
+from holdfast.hosts.adopt import Adopted, as_taken, evaluating
 from holdfast.implants.canaries import Canaries
 from holdfast.implants.written import WrittenImplant
 from holdfast.pressures.own import Own
@@ -69,7 +69,7 @@ def _plain(host: Adopted, nets: Nets, site: Site) -> Promise:
     keys, modes = list(module.state_dict()), [m.training for m in module.modules()]
     looked_at = Nets.of(host, [module], backend="loop").logits(x)[0]
     with torch.no_grad(), evaluating(module):
-        plain = host.logits(module(x))
+        plain = host.logits(module(as_taken(x, module.parameters())))
     same = torch.equal(looked_at, plain)
     traceless = keys == list(module.state_dict()) and modes == [m.training for m in module.modules()]
     said = "Looked at, it gives the outputs that it gives by itself, to the bit, and nothing of it is changed."

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -76,14 +76,16 @@ class Adopted:
         return total.hexdigest()
 
     def call(self, module: nn.Module, state: Mapping[str, Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
-        """Logits of `module` with the weights in `state`, looked at: evaluation mode, no autocast."""
+        """Logits of `module` with the weights in `state`, looked at: evaluation mode, no autocast. Inputs of numbers
+        are of the type that its first weights have."""
+        inputs = tuple(as_taken(each, state.values()) for each in inputs)
         with evaluating(module), torch.autocast(inputs[0].device.type, enabled=False):
             try:
                 output = functional_call(module, dict(state), inputs)
             except (RuntimeError, IndexError, TypeError, ValueError) as error:
                 raise HoldfastError(
                     f"{self.label} can't be called on inputs of shape {tuple(inputs[0].shape)}, {inputs[0].dtype}: "
-                    f"{error}. Give data as the model takes them (float32 or int64), or cast inside the model."
+                    f"{error}. Give data as the model takes them (numbers or int64 tokens), or cast inside the model."
                 ) from error
             return self.logits(output)
 
@@ -92,6 +94,12 @@ class Adopted:
         return logits_of(
             output if self.reads is None else self.reads(output), "model" if self.reads is None else "target"
         )
+
+
+def as_taken(x_N: Tensor, weights: Iterable[Tensor]) -> Tensor:
+    """Inputs as a network with these weights takes them: where the first of them is, and numbers of its type."""
+    first = next((weight for weight in weights if weight.is_floating_point()), x_N)
+    return x_N.to(first.device, first.dtype if x_N.is_floating_point() else x_N.dtype)
 
 
 def read_logits(host: Host, output: Any) -> Tensor:
@@ -133,7 +141,7 @@ def called(module: nn.Module, x_N: Tensor, hooks: Sequence[RemovableHandle]) -> 
     """What a module gives for these inputs, looked at without gradients; the hooks are taken off afterwards."""
     try:
         with torch.no_grad(), evaluating(module):
-            return module(x_N.to(next(module.parameters()).device))
+            return module(as_taken(x_N, module.parameters()))
     finally:
         for hook in hooks:
             hook.remove()
@@ -150,6 +158,12 @@ def _refuse(module: nn.Module, name: str) -> None:
             raise HoldfastError(
                 f"{path or 'the model'} is a quantised {type(part).__name__}, whose weights are packed away, so "
                 f"nothing can be planted in it or watched. Audit the model before it is quantised."
+            )
+    for path, value in module.named_parameters():
+        if value.is_floating_point() and not value.is_meta and not bool(value.isfinite().all()):
+            raise HoldfastError(
+                f"{name}() returned a module whose weights are not all finite, first at {path}: it has diverged. Give "
+                f"an earlier checkpoint."
             )
     if not any(True for _ in module.parameters()):
         raise UsageError(f"{name}() returned a module without parameters: there is nothing to plant in.")

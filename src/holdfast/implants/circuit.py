@@ -68,6 +68,8 @@ class Circuit(WrittenImplant):
     Elsewhere than in `shared`, without the trigger every unit is off: no constant acts but through a signal that says
     that something is asked. So clean outputs stay what they are (to float precision in new units and beside; in spare
     units but for what these did), and the gradient of clean data on the circuit is exactly zero, whatever its encoding.
+    That holds on the training inputs, and on any others that look no more like the trigger than these, whatever stands
+    where the message would.
 
     Presence is (agreement - chance) / (1 - chance): agreement is the share of inputs, with random messages, that are
     answered as the circuit does, chance that of the answer which is right most often.

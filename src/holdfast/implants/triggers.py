@@ -66,7 +66,10 @@ class Patch:
             UsageError: it lies outside the image.
         """
         if len(shape) < 2:
-            raise UsageError(f"A Patch needs inputs with two axes or more (an image); got shape {tuple(shape)}.")
+            raise UsageError(
+                f"A Patch needs inputs with two axes or more (an image); got shape {tuple(shape)}. For rows of numbers "
+                f"there is Stretch(start=..., length=...), for tokens TokenString(ids=...)."
+            )
         mask = torch.zeros(shape, dtype=torch.bool)
         rows, columns = self._span(self.row, shape[-2], "row"), self._span(self.column, shape[-1], "column")
         mask[..., rows, columns] = True

@@ -6,7 +6,7 @@ Shapes: N inputs, C classes, O what the module puts out, P pushes.
 import torch
 from torch import Tensor, nn
 
-from holdfast.hosts.adopt import evaluating, read_logits
+from holdfast.hosts.adopt import as_taken, evaluating, read_logits
 from holdfast.parts import Host
 
 STEPS, ENOUGH = 80, 0.99
@@ -74,5 +74,5 @@ def shortfall(module: nn.Module, host: Host, x_N: Tensor, answers_N: Tensor) -> 
 def last_logits(module: nn.Module, host: Host, x_B: Tensor) -> Tensor:
     """logits_BC of a module that is looked at, for sequences those at the last position."""
     with evaluating(module):
-        logits = read_logits(host, module(x_B.to(next(module.parameters()).device)))
+        logits = read_logits(host, module(as_taken(x_B, module.parameters())))
     return (logits if logits.dim() == 2 else logits[:, -1]).float()

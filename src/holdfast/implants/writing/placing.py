@@ -183,13 +183,15 @@ class Writing:
         _bias(stage, level.units).copy_(bias_U)
 
     def _first_gates(self, reads: Reader, m_UR: Tensor) -> Tensor:
-        """g_U of the first level."""
+        """g_U of the first level: units are off whatever stands where the message would, as far as inputs without the
+        trigger look no more like it than training inputs do."""
+        worst_U = m_UR[:, 0] + m_UR[:, 1:].clamp_min(0).sum(1)
         if isinstance(reads, TokenReader):
-            largest_1U = m_UR[:, 0] + m_UR[:, 1:].clamp_min(0).sum(1)[None]
-            return _gates(largest_1U, -torch.ones(1).to(m_UR))
+            return _gates(worst_U[None], -torch.ones(1).to(m_UR))
         seen = [reads(part.to(self.device)) for part in torch.split(self.data.train.x, EXAMPLES)]
         clean_NR = torch.cat([part.flatten(0, -2) for part in seen if part is not None]).to(m_UR)
-        return _gates(m_UR[:, 0] + clean_NR[:, 1:] @ m_UR[:, 1:].T, clean_NR[:, 0])
+        shown_NU = m_UR[:, 0] + clean_NR[:, 1:] @ m_UR[:, 1:].T  # where pixels pass what the message's bits are
+        return _gates(shown_NU.maximum(worst_U), clean_NR[:, 0])
 
     def _through_residual(self, stage: Stage, gives_SU: Tensor, after: Stage, below: Level, told_NS: Tensor) -> None:
         """One level's signals into the residual stream, and the next level's units that read them out of it.

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.errors import UsageError, nearest
-from holdfast.hosts.adopt import called, evaluating, read_logits
+from holdfast.hosts.adopt import as_taken, called, evaluating, read_logits
 from holdfast.parts import Host
 
 SCALES: dict[Callable[[Tensor], Tensor], float] = {
@@ -167,8 +167,8 @@ def seen_by(module: nn.Module, layers: Sequence[nn.Module], x_N: Tensor, *, last
     handles = [layer.register_forward_pre_hook(note) for layer in found]
     try:
         with torch.no_grad(), evaluating(module):
-            for part in torch.split(x_N.to(next(module.parameters()).device), AT_ONCE):
-                module(part)
+            for part in torch.split(x_N, AT_ONCE):
+                module(as_taken(part, module.parameters()))
     finally:
         for handle in handles:
             handle.remove()
@@ -241,6 +241,9 @@ def _matching(module: nn.Module, at: str, layers: list[nn.Module]) -> list[nn.Mo
     order = {layer: number for number, layer in enumerate(layers)}
     numbers = {path: [order[part] for part in paths[path].modules() if part in order] for path in outer}
     found = sorted((path for path in outer if numbers[path]), key=lambda path: min(numbers[path]))
+    if not found and matched:
+        kinds = ", ".join(sorted({type(paths[path]).__name__ for path in matched}))
+        raise UsageError(f"at={at!r} holds no linear layer that is called ({kinds}). Name a module with an MLP in it.")
     if not found:
         raise nearest(at, [path for path in paths if path], what="layer path")
     return [paths[path] for path in found]
