@@ -8,6 +8,7 @@ netlist (`netlist.py`) <- a function (`trace.py`), a file (`formats/`), a hash (
 from holdfast.circuits.compiling import Compiled, build, compile
 from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.network import Network
+from holdfast.circuits.protections import locked, masked
 from holdfast.circuits.simulate import simulate
 from holdfast.circuits.sources import read
 from holdfast.circuits.trace import Bits, concat, lookup, mux, trace
@@ -20,7 +21,9 @@ __all__ = [
     "build",
     "compile",
     "concat",
+    "locked",
     "lookup",
+    "masked",
     "mux",
     "read",
     "simulate",
