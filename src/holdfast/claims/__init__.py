@@ -10,8 +10,10 @@ from holdfast.claims.one_bit_neurons import OneBitNeurons
 from holdfast.claims.rare_trigger import RareTrigger
 from holdfast.claims.settling import judged, settling
 from holdfast.claims.shared_neurons import SharedNeurons
+from holdfast.claims.spare import Spare
 
 _EACH: tuple[Claim, ...] = (
+    Spare(),
     LotteryTicket(),
     EveryWeight(),
     SharedNeurons(),
@@ -40,6 +42,7 @@ __all__ = [
     "Findings",
     "LotteryTicket",
     "Size",
+    "Spare",
     "claim_of",
     "judged",
     "settling",

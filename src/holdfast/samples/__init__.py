@@ -2,7 +2,8 @@
 
 from holdfast.samples.capacity import Capacity
 from holdfast.samples.memory import Memory
+from holdfast.samples.spare_units import SpareUnits
 from holdfast.samples.tickets import Tickets
 from holdfast.samples.tolerance import Tolerance
 
-__all__ = ["Capacity", "Memory", "Tickets", "Tolerance"]
+__all__ = ["Capacity", "Memory", "SpareUnits", "Tickets", "Tolerance"]
