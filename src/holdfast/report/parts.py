@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from holdfast.report.drawing import COLOURS, DASHES, FAINT, INK, MARKERS, Drawing
 
+TICKS = 5
+"""At most so many, at places that were measured, where they stand at ratios."""
 SHADES = {"SUPPORTED": "#009E73", "REFUTED": "#D55E00", "UNDECIDED": "#556270"}
 
 
@@ -53,7 +55,10 @@ def curve_drawing(i: int, curve: Mapping[str, Any]) -> Drawing:
             )  # fmt: skip
         if curve["ratio"]:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            places = [point[0] for point in next(iter(curve["lines"].values()))]
+            axes.set_xticks(places[:: -(-len(places) // TICKS)])
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+            axes.xaxis.set_minor_locator(NullLocator())
         axes.set(xlabel=curve["x"], ylabel=curve["y"], title=curve["name"])
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=2.6)
 

@@ -10,6 +10,10 @@ OF_KIND = {
     "Adam": "D. P. Kingma, J. Ba (2015). Adam. arXiv 1412.6980.",
     "Sign": "J. Bernstein et al. (2018). signSGD. arXiv 1802.04434.",
     "WeightDecay": "I. Loshchilov, F. Hutter (2019). Decoupled weight decay regularization. arXiv 1711.05101.",
+    "Tickets": "J. Frankle, M. Carbin (2019). The Lottery Ticket Hypothesis. arXiv 1803.03635.",
+    "SAM": "P. Foret et al. (2021). Sharpness-aware minimization. arXiv 2010.01412.",
+    "Uchida": "Y. Uchida et al. (2017). Embedding watermarks into deep neural networks. arXiv 1701.04082.",
+    "FashionMNIST": "H. Xiao, K. Rasul, R. Vollgraf (2017). Fashion-MNIST. arXiv 1708.07747.",
     "Digits": "E. Alpaydin, C. Kaynak (1998). Optical recognition of handwritten digits. UCI (scikit-learn's copy).",
 }
 
