@@ -35,6 +35,7 @@ from holdfast import (
     Quantise,
     Reinitialise,
     Sign,
+    SpareMap,
     Stretch,
     TriggerRate,
     Uchida,
@@ -125,6 +126,8 @@ PROBES = [
     Loss(),
     Presence(),
     Pull(),
+    SpareMap(),
+    SpareMap(keep=0.5, examples=20),
     TriggerRate(),
     Unmoved(),
 ]

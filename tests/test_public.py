@@ -13,6 +13,8 @@ PUBLIC = {
     "Freeze",
     "Predictor",
     "UnitNoise",
+    "SpareMap",
+    "spare_map",
     "Pull",
     "Unmoved",
     "Inject",
@@ -83,7 +85,7 @@ PUBLIC = {
 
 def test_the_public_list_is_exactly_this():
     assert holdfast.__all__ == sorted(PUBLIC)
-    assert set(dir(holdfast)) == {*PUBLIC, "circuits", "__version__"}
+    assert set(dir(holdfast)) == {*PUBLIC, "circuits", "pruning", "__version__"}
     assert holdfast.circuits.compile.__name__ == "compile"
     for name in PUBLIC:
         assert getattr(getattr(holdfast, name), "__name__", name) == name

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from holdfast.probes import Exposure as Exposure
     from holdfast.probes import Loss as Loss
     from holdfast.probes import Pull as Pull
+    from holdfast.probes import SpareMap as SpareMap
     from holdfast.probes import TriggerRate as TriggerRate
     from holdfast.probes import Unmoved as Unmoved
     from holdfast.recipes import recipe as recipe
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from holdfast.tasks import Digits as Digits
     from holdfast.tasks import FashionMNIST as FashionMNIST
     from holdfast.tasks import PythonText as PythonText
+    from holdfast.unit_map import spare_map as spare_map
 
 _PUBLIC = {
     "auditing": ("Audit",),
@@ -129,15 +131,16 @@ _PUBLIC = {
         "WeightDecay",
         "attackers",
     ),
-    "probes": ("Barrier", "Collapse", "DeadUnits", "Exposure", "Loss", "Pull", "TriggerRate", "Unmoved"),
+    "probes": ("Barrier", "Collapse", "DeadUnits", "Exposure", "Loss", "Pull", "SpareMap", "TriggerRate", "Unmoved"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
     "study": ("Study",),
     "tasks": ("BinaryDigits", "Digits", "FashionMNIST", "PythonText"),
+    "unit_map": ("spare_map",),
 }
 _HOME = {name: room for room, names in _PUBLIC.items() for name in names}
 
-_ROOMS = ("circuits",)
+_ROOMS = ("circuits", "pruning")
 """Rooms that are used by name: `holdfast.circuits.compile(function)`."""
 
 __version__ = "0.1.0"

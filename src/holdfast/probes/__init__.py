@@ -11,6 +11,7 @@ from holdfast.probes.gradient import Gradient
 from holdfast.probes.loss import Loss
 from holdfast.probes.presence import Presence
 from holdfast.probes.pull import Pull, pull_share
+from holdfast.probes.spare_map import SpareMap
 from holdfast.probes.trigger_rate import TriggerRate
 from holdfast.probes.unmoved import Unmoved
 
@@ -30,6 +31,7 @@ __all__ = [
     "Loss",
     "Presence",
     "Pull",
+    "SpareMap",
     "TriggerRate",
     "Unmoved",
     "pull_share",

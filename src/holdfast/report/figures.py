@@ -35,6 +35,7 @@ def drawings(run: Run) -> dict[str, list[Drawing]]:
         ],
         "presence": [presence(f"presence-{i}", arm) for i, arm in pressed],
         "gradient": [gradient(f"gradient-{i}", arm) for i, arm in pressed if arm.band("gradient_share")],
+        "spare": [spare(f"spare-{i}", arm) for i, arm in pressed if arm.band("rank_implant")],
         "frontier": [
             frontier(f"frontier-{i}", implant, [arm for arm in arms if arm.row["grid"]])
             for i, (implant, arms) in enumerate(run.grouped("implant").items())
@@ -146,6 +147,30 @@ def gradient(name: str, arm: Arm) -> Drawing:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, handlelength=2.6)
 
     return Drawing(name, f"Share of gradient and update that falls on the implant, {arm.row['arm']}.", draw, (3.6, 3.9))
+
+
+def spare(name: str, arm: Arm) -> Drawing:
+    """Where the implant's weights stand by size, over steps; how many of them and of the host's would be kept."""
+
+    def draw(axes: Axes) -> None:
+        for measure, which, label in (
+            ("rank_implant", 3, "implant, mean place by size"),
+            ("ticket_implant", 1, "implant, share kept"),
+            ("ticket_host", 0, "host, share kept"),
+            ("spare_units", 2, "units that could go"),
+        ):
+            band = arm.band(measure)
+            if band:
+                axes.fill_between(band.steps, band.low, band.high, color=COLOURS[which], alpha=0.14, linewidth=0)
+                axes.plot(
+                    band.steps, band.middle, color=COLOURS[which], linestyle=DASHES[which], linewidth=2, label=label
+                )
+        axes.axhline(0.5, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="place of weights drawn at random")
+        _steps(axes, arm.row["looks"][-1], arm.row["looks"])
+        axes.set(ylim=(-0.03, 1.05), title=shorten(str(arm.row["arm"]), LABEL, placeholder="…"))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, handlelength=2.6)
+
+    return Drawing(name, f"What pruning by size would take first, {arm.row['arm']}.", draw, (3.6, 4.1))
 
 
 def frontier(name: str, implant: str, arms: Sequence[Arm]) -> Drawing:
