@@ -72,6 +72,7 @@ class UnitMap:
         """The picture: each unit by how much the loss feels it and by how much of it pruning would keep."""
         import matplotlib
         from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter
 
         from holdfast.report.drawing import COLOURS, MARKERS, STYLE
 
@@ -86,6 +87,7 @@ class UnitMap:
                         color=COLOURS[which], markersize=5, alpha=0.7, label=f"{label}, {len(some)} units",
                     )  # fmt: skip
             axes.set_xscale("symlog", linthresh=1e-3)
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.set(xlabel="rise of the loss without it, nats", ylim=(-0.03, 1.05))
             axes.set_ylabel(f"share of it among the {self.keep:.0%} largest")
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
