@@ -4,7 +4,20 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from holdfast.circuits.netlist import ADD, AND, FALSE, INPUT, TRUE, XOR, Adder, Netlist, Port, operands
+from holdfast.circuits.netlist import (
+    ADD,
+    AND,
+    FALSE,
+    INPUT,
+    MOST_INPUTS,
+    TRUE,
+    XOR,
+    Adder,
+    Netlist,
+    Port,
+    operands,
+)
+from holdfast.errors import UsageError
 
 
 class Builder:
@@ -18,7 +31,17 @@ class Builder:
         self._inputs: list[Port] = []
 
     def input(self, name: str, width: int) -> list[int]:
-        """A new input port; its literals, least significant first."""
+        """A new input port; its literals, least significant first.
+
+        Raises:
+            UsageError: more bits in all than `MOST_INPUTS`.
+        """
+        count = width + sum(len(port.bits) for port in self._inputs)
+        if count > MOST_INPUTS:
+            raise UsageError(
+                f"A circuit has up to {MOST_INPUTS:,} bits in; with {name} of {width:,} it would have {count:,}. Cut "
+                f"it into smaller circuits."
+            )
         bits = [self._node(INPUT, 0, 0) for _ in range(width)]
         self._inputs.append(Port(name, tuple(bits)))
         return bits

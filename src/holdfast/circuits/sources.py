@@ -40,19 +40,20 @@ def read(source: str, *, top: str | None = None) -> Netlist:
             near = [str(p) for p in (path.parent if path.parent.is_dir() else Path()).iterdir() if p.is_file()]
             raise nearest(str(path), near, what="circuit file")
         raise nearest(source, BUILT_IN, what="built-in circuit (or give a file)")
-    if top is not None and path.suffix not in VERILOG:
+    form = path.suffix.lower()
+    if top is not None and form not in VERILOG:
         raise UsageError(f"--top names a module of Verilog; {path.name} is none.")
-    if path.suffix == ".py":
+    if form == ".py":
         return trace(_function(path, function if colon else ""))
-    if path.suffix in VERILOG:
+    if form in VERILOG:
         return read_verilog(path, top)
-    if path.suffix in AIGER:
+    if form in AIGER:
         return read_aiger(path.read_bytes(), path.name)
-    if path.suffix not in TEXT:
+    if form not in TEXT:
         known = ", ".join([*VERILOG, *AIGER, *TEXT, ".py"])
         raise UsageError(f"{path.name}: expected a circuit in a file that ends in one of {known}.")
     try:
-        return TEXT[path.suffix](path.read_text(encoding="utf-8"), path.name)
+        return TEXT[form](path.read_text(encoding="utf-8"), path.name)
     except UnicodeDecodeError as error:
         raise HoldfastError(f"{path.name} is not text ({error.reason} at byte {error.start}).") from None
 
