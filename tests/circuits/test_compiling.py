@@ -235,6 +235,19 @@ def test_what_cannot_be_exact_is_refused():
     ("options", "match"),
     [
         ({"k": 7}, "k = 2 to 6"),
+        ({"k": "3"}, "k must be a whole number; got '3'"),
+        ({"k": 2.5}, "k must be a whole number; got 2.5"),
+        ({"copies": "3"}, "copies must be a whole number"),
+        ({"adder_bits": 2.0}, "adder_bits must be a whole number"),
+        ({"encoding": None}, "Unknown encoding 'None'"),
+        ({"encoding": ["product"]}, "Unknown encoding"),
+        ({"dtype": torch.int32}, "Unknown dtype 'int32'"),
+        ({"dtype": None}, "Unknown dtype 'None'"),
+        ({"checks": -5}, "on 1 input or more; got checks=-5"),
+        ({"checks": 0}, "on 1 input or more; got checks=0"),
+        ({"checks": 1.5}, "checks must be a whole number"),
+        ({"seed": -1}, "seed is a whole number from 0"),
+        ({"seed": None}, "seed must be a whole number"),
         ({"encoding": "products"}, "product"),
         ({"dtype": "float8"}, "dtype"),
         ({"adder_bits": 0}, "1 to 40"),
@@ -243,3 +256,27 @@ def test_what_cannot_be_exact_is_refused():
 def test_bad_options(options, match):
     with pytest.raises(UsageError, match=match):
         build(sha256(1), **options)
+
+
+def test_a_circuit_however_it_is_given(tmp_path):
+    def step(a: 3, b: 3):
+        return a + b
+
+    (tmp_path / "mine.py").write_text("def step(a: 3, b: 3):\n    return a + b\n")
+    file = f"{tmp_path / 'mine.py'}:step"
+    x = torch.from_numpy(some_inputs(trace(step), 0, 0)).float()
+    expected = compile(trace(step))(x)
+    for source in (step, file):
+        assert torch.equal(compile(source, dtype=torch.float64)(x), expected.double())
+        assert build(source).checked == 64
+    with pytest.raises(UsageError, match="A circuit is a netlist, a function over words of bits, or a file; got 3"):
+        compile(3)
+
+
+def test_random_inputs_are_so_many_and_half_of_their_bits_are_set():
+    circuit = trace(lambda a=2000: a)
+    drawn = some_inputs(circuit, 10_000, 1)
+    assert drawn.shape == (10_000, 2000)
+    assert abs(drawn.mean() - 0.5) < 1e-3
+    assert (np.abs(drawn.mean(0) - 0.5) < 0.03).all(), "6 standard deviations"
+    assert len(np.unique(np.packbits(drawn, axis=1), axis=0)) == 10_000

@@ -171,8 +171,10 @@ def test_a_file_cut_off_anywhere(form):
         (read_aiger, b"aig 0 0 0 99999999 0\n"),
         (read_bristol, "0 99999999\n1 99999999\n1 1\n"),
         (read_blif, ".model m\n.inputs " + "a \\\n" * 100_000 + "\n.end"),
+        (read_aiger, b"aig 1000000 1000000 0 1 0\n2\n"),
+        (read_bristol, "1 1000000\n1 999999\n1 1\n\n2 1 0 1 999999 AND\n"),
     ],
-    ids=["index", "symbol", "inputs", "outputs", "wires", "continued"],
+    ids=["index", "symbol", "inputs", "outputs", "wires", "continued", "a million", "almost a million"],
 )
 def test_large_numbers_and_long_lines_take_neither_memory_nor_time(read, text):
     began = time.process_time()

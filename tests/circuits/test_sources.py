@@ -96,6 +96,20 @@ def test_wrong_use_is_a_sentence(arguments, status, match, tmp_path, monkeypatch
     assert (found, match in err) == (status, True), err
 
 
+def test_what_may_go_wrong_in_a_folder_of_files(tmp_path):
+    (tmp_path / "folder.v").mkdir()
+    with pytest.raises(UsageError, match="folder.v is a folder. Name a circuit file in it"):
+        read(str(tmp_path / "folder.v"))
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(HoldfastError, match=r"leaves.py calls sys.exit\(\)"):
+        read(f"{tmp_path / 'leaves.py'}:f")
+    (tmp_path / "mark.BLIF").write_bytes(b"\xef\xbb\xbf.model m\n.inputs a\n.outputs y\n.names a y\n1 1\n.end\n")
+    assert read(tmp_path / "mark.BLIF").name == "m"
+    for wrong in ({"source": 3}, {"source": "sha256", "top": 3}):
+        with pytest.raises(UsageError, match="read from a file or by a name"):
+            read(**wrong)
+
+
 def test_verilog_by_yosys(tmp_path):
     pytest.importorskip("pyosys", reason='Verilog needs Yosys: pip install "holdfast[hdl]"')
     (tmp_path / "top.v").write_text(VERILOG)
@@ -130,6 +144,7 @@ def test_verilog_by_yosys(tmp_path):
         ("", r"t\.v has no module. Expected: module NAME"),
         ("module t(input e, a, output y);\nassign y = e ? a : 1'bz; endmodule", "line 2: .*z: .*no tri-state"),
         ("module t(input e, a, output y);\nbufif1 (y, a, e); endmodule", "line 2: .*z: .*no tri-state"),
+        ("module t(input [1:0] e, output y); assign y = e == {1'b1, 1'bz}; endmodule", "no tri-state"),
         ("module t(input e, a, output y);\nassign y = e ? a : 1'bx; endmodule", "line 2: .*x, which is no value"),
         ("module t(input a, output y);\nassign y = 1'hx; endmodule", "line 2: .*x, which is no value"),
         ("module t(input [3:0] a, output y); assign y = a[7]; endmodule", r"t\.v:1: Range select out of bounds"),

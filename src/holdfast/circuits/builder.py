@@ -29,6 +29,7 @@ class Builder:
         self._adders: list[Adder] = []
         self._sums: dict[Adder, list[int]] = {}
         self._inputs: list[Port] = []
+        self._given = 0
 
     def input(self, name: str, width: int) -> list[int]:
         """A new input port; its literals, least significant first.
@@ -36,11 +37,11 @@ class Builder:
         Raises:
             UsageError: more bits in all than `MOST_INPUTS`.
         """
-        count = width + sum(len(port.bits) for port in self._inputs)
-        if count > MOST_INPUTS:
+        self._given += width
+        if self._given > MOST_INPUTS:
             raise UsageError(
-                f"A circuit has up to {MOST_INPUTS:,} bits in; with {name} of {width:,} it would have {count:,}. Cut "
-                f"it into smaller circuits."
+                f"A circuit has up to {MOST_INPUTS:,} bits in; with {name} of {width:,} it would have "
+                f"{self._given:,}. Cut it into smaller circuits."
             )
         bits = [self._node(INPUT, 0, 0) for _ in range(width)]
         self._inputs.append(Port(name, tuple(bits)))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 INPUT, AND, XOR, ADD = 0, 1, 2, 3
 """Kinds of node. Node 0, the constant, counts as an input that is in no port."""
 FALSE, TRUE = 0, 1
-MOST_INPUTS = 1 << 20
+MOST_INPUTS = 1 << 17
 """Input bits of a circuit, at most: more are a slip or a damaged file, and would fill the memory."""
 Literals = tuple[int, ...]
 V = TypeVar("V")

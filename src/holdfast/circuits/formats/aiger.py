@@ -55,6 +55,7 @@ def _ascii(file: str, rest: bytes, most: int, inputs: int, outputs: int, ands: i
             raise place.wrong(f"Literal {max(found)} is beyond the largest variable, {most}.")
         return place, found
 
+    Place(file, 1).refuse_many(inputs)
     circuit = Wires()
     circuit.given("0", 0, Place(file, 1))
     given = [row(at, 1) for at in range(inputs)]
@@ -82,8 +83,9 @@ def _and(left: int, right: int):  # type: ignore[no-untyped-def]
 def _binary(file: str, rest: bytes, most: int, inputs: int, outputs: int, ands: int) -> Netlist:
     circuit = Wires()
     circuit.given("0", 0, Place(file, 1))
-    Place(file, 1).refuse_many(inputs)
-    given = [(Place(file, 1), 2 * (i + 1)) for i in range(inputs)]
+    place = Place(file, 1)
+    place.refuse_many(inputs)
+    given = [(place, 2 * (i + 1)) for i in range(inputs)]
     asked = []
     for at in range(outputs):
         line, found, rest = rest.partition(b"\n")

@@ -48,7 +48,8 @@ PASSES = (
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 REACHES_OUT = re.compile(r'`include\b|\$readmem[bh]\b|"DPI')
 """What would have Yosys open another file, or run what is no Verilog."""
-UNKNOWN = re.compile(r"'[01xzm-]*([xz])")
+UNKNOWN = re.compile(r"(?!\\(?:CLK|EN) ).*?'[01xzm-]*([xz])")
+"""A value that is or has x or z; of a read-only memory's clock and enable it is Yosys's own."""
 LITERAL = re.compile(r"'s?[bodh][0-9a-f?_]*[xz]|'[xz]\b", re.IGNORECASE)
 DRIVERS = ("multiple conflicting drivers", "conflicting with a constant", "used but has no driver")
 SELECTS = ("out of bounds", "to undef")
@@ -153,7 +154,7 @@ def _refuse_unknown(rtlil: str, text: str, path: Path) -> None:
             raise (place or Place(str(path), 1)).wrong(
                 f"Expected words of up to {WIDEST:,} bits; got one of {int(found[1]):,}. Split it."
             )
-        elif keyword in ("connect", "assign", "switch") and (found := UNKNOWN.search(rest)):
+        elif keyword in ("connect", "assign", "switch") and (found := UNKNOWN.match(rest)):
             written = LITERAL.search(text)
             of_its_own = line.startswith("    ") and place
             place = of_its_own or (_at(text, written.start(), path) if written else Place(str(path), 1))
