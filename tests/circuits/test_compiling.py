@@ -1,5 +1,6 @@
 """Compiled networks: the same bits as the circuit on every input, off every kink, and with PyTorch's own gradients."""
 
+import copy
 import hashlib
 
 import numpy as np
@@ -180,6 +181,25 @@ def test_it_is_an_ordinary_module(tmp_path):
     assert not torch.equal(again(x), network(x)), "it trains"
     with pytest.raises(UsageError, match=r"takes bits of shape \(B, 12\); got \(50, 11\)"):
         network(x[:, :11])
+
+
+def test_a_dtype_in_which_it_is_not_exact_is_refused_whoever_changes_it(tmp_path):
+    def wide(a: 16, b: 16):
+        return a + b
+
+    network = compile(wide)
+    network.save(tmp_path / "net.safetensors")
+    x = torch.from_numpy(some_inputs(trace(wide), 50, 0)).float()
+    expected = network(x)
+    assert torch.equal(copy.deepcopy(network).double()(x), expected.double())
+    for net in (network, Network.load(tmp_path / "net.safetensors")):
+        assert net.exact_in == ("float64", "float32")
+        with pytest.raises(UsageError, match=r"wide is not exact in torch.float16.*net.to\(torch.float32\)"):
+            net.half()(x)
+        with pytest.raises(UsageError, match="not exact in torch.bfloat16"):
+            net.bfloat16()(x)
+    narrow = compile(lambda a=4, b=4: a & b).half()
+    assert narrow(x[:, :8]).dtype == torch.float16
 
 
 def test_a_file_that_is_none_of_ours(tmp_path):

@@ -14,6 +14,7 @@ from holdfast.circuits.network import Network
 from holdfast.circuits.simulate import words
 from holdfast.cli import main
 
+BLIF = ".model half\n.inputs a b\n.outputs c\n.names a b c\n11 1\n.end\n"
 FUNCTION = "def add(a: 8, b: 8):\n    print('noise')\n    return a + b\n"
 VERILOG = """
 module top(input [7:0] a, input [7:0] b, input signed [3:0] c,
@@ -80,6 +81,11 @@ def test_built_in_names(capfd):
         (["binary.blif"], 1, "not text"),
         (["mine.exe"], 2, "expected a circuit in a file that ends in"),
         (["mine.py:add", "--to", "x.pt"], 2, ".safetensors"),
+        (["mine.py:add", "--to", "folder.blif"], 2, "--to folder.blif is a folder. Name a file in it"),
+        (["mine.py:add", "--to", "none/x.safetensors"], 2, "there is no folder none. Make it first"),
+        (["good.blif", "--to", "./good.blif"], 2, "is the circuit's own file, which would be lost"),
+        (["folder.blif"], 2, "folder.blif is a folder. Name a circuit file"),
+        (["mine.py:add", "--checks", "0"], 2, "on 1 input or more; got checks=0"),
         (["mine.py:add", "--top", "m"], 2, "--top names a module"),
         (["mine.py:add", "--k", "9"], 2, "k = 2 to 6"),
         (["sha256-1", "--dtype", "bfloat16"], 1, "would not be exact in bfloat16"),
@@ -92,8 +98,24 @@ def test_wrong_use_is_a_sentence(arguments, status, match, tmp_path, monkeypatch
     (tmp_path / "mine.txt").write_text("not a circuit")
     (tmp_path / "binary.blif").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "mine.exe").write_text("")
+    (tmp_path / "good.blif").write_text(BLIF)
+    (tmp_path / "folder.blif").mkdir()
     found, _, err = typed(capfd, *arguments)
     assert (found, match in err) == (status, True), err
+    assert (tmp_path / "good.blif").read_text() == BLIF
+
+
+def test_names_do_not_steer_a_terminal(tmp_path, capfd):
+    """Neither a circuit's nor a wire's; on an OSC title and a bidi override."""
+    file = tmp_path / "m.blif"
+    file.write_text(BLIF.replace("half", "x\x1b]0;owned\x07\u202ey"))
+    status, out, err = typed(capfd, file)
+    assert (status, out.partition(":")[0]) == (0, r"x\x1b]0;owned\x07\u202ey")
+    file.write_text(BLIF.replace("b c", "\x1b[31mb c"))
+    status, out, err = typed(capfd, file)
+    assert status == 1
+    assert r"\x1b[31mb is used, and nothing drives it" in err
+    assert "\x1b" not in out + err
 
 
 def test_what_may_go_wrong_in_a_folder_of_files(tmp_path):
@@ -181,11 +203,15 @@ def test_verilog_that_cannot_be_compiled(text, match, tmp_path):
         ),
     ],
 )
-def test_verilog_that_may_not_mean_what_it_says(text, match, tmp_path):
+def test_verilog_that_may_not_mean_what_it_says(text, match, tmp_path, capfd):
     pytest.importorskip("pyosys", reason='Verilog needs Yosys: pip install "holdfast[hdl]"')
     (tmp_path / "t.v").write_text(text)
     with pytest.warns(UserWarning, match=match):
         read(str(tmp_path / "t.v"))
+    status, _, err = typed(capfd, tmp_path / "t.v")
+    assert status == 0
+    assert "holdfast: " in err
+    assert "UserWarning" not in err
 
 
 def test_verilog_whose_unknowns_are_never_read(tmp_path):
