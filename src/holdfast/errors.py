@@ -64,3 +64,8 @@ def nearest(got: str, valid: Iterable[str], *, what: str) -> UsageError:
     close = difflib.get_close_matches(got, names, n=1, cutoff=0.4)
     hint = f"Perhaps you meant {close[0]!r}." if close else f"Valid: {', '.join(names) or 'none'}."
     return UsageError(f"Unknown {what} {got!r}. {hint}")
+
+
+def printable(text: str) -> str:
+    """Text with what could steer a terminal (escapes, controls, marks that turn the direction of writing) spelt out."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

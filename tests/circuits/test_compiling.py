@@ -1,5 +1,6 @@
 """Compiled networks: the same bits as the circuit on every input, off every kink, and with PyTorch's own gradients."""
 
+import copy
 import hashlib
 
 import numpy as np
@@ -182,6 +183,25 @@ def test_it_is_an_ordinary_module(tmp_path):
         network(x[:, :11])
 
 
+def test_a_dtype_in_which_it_is_not_exact_is_refused_whoever_changes_it(tmp_path):
+    def wide(a: 16, b: 16):
+        return a + b
+
+    network = compile(wide)
+    network.save(tmp_path / "net.safetensors")
+    x = torch.from_numpy(some_inputs(trace(wide), 50, 0)).float()
+    expected = network(x)
+    assert torch.equal(copy.deepcopy(network).double()(x), expected.double())
+    for net in (network, Network.load(tmp_path / "net.safetensors")):
+        assert net.exact_in == ("float64", "float32")
+        with pytest.raises(UsageError, match=r"wide is not exact in torch.float16.*net.to\(torch.float32\)"):
+            net.half()(x)
+        with pytest.raises(UsageError, match="not exact in torch.bfloat16"):
+            net.bfloat16()(x)
+    narrow = compile(lambda a=4, b=4: a & b).half()
+    assert narrow(x[:, :8]).dtype == torch.float16
+
+
 def test_a_file_that_is_none_of_ours(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"rubbish")
     for name in ("x.safetensors", "absent.safetensors"):
@@ -235,6 +255,19 @@ def test_what_cannot_be_exact_is_refused():
     ("options", "match"),
     [
         ({"k": 7}, "k = 2 to 6"),
+        ({"k": "3"}, "k must be a whole number; got '3'"),
+        ({"k": 2.5}, "k must be a whole number; got 2.5"),
+        ({"copies": "3"}, "copies must be a whole number"),
+        ({"adder_bits": 2.0}, "adder_bits must be a whole number"),
+        ({"encoding": None}, "Unknown encoding 'None'"),
+        ({"encoding": ["product"]}, "Unknown encoding"),
+        ({"dtype": torch.int32}, "Unknown dtype 'int32'"),
+        ({"dtype": None}, "Unknown dtype 'None'"),
+        ({"checks": -5}, "on 1 input or more; got checks=-5"),
+        ({"checks": 0}, "on 1 input or more; got checks=0"),
+        ({"checks": 1.5}, "checks must be a whole number"),
+        ({"seed": -1}, "seed is a whole number from 0"),
+        ({"seed": None}, "seed must be a whole number"),
         ({"encoding": "products"}, "product"),
         ({"dtype": "float8"}, "dtype"),
         ({"adder_bits": 0}, "1 to 40"),
@@ -243,3 +276,27 @@ def test_what_cannot_be_exact_is_refused():
 def test_bad_options(options, match):
     with pytest.raises(UsageError, match=match):
         build(sha256(1), **options)
+
+
+def test_a_circuit_however_it_is_given(tmp_path):
+    def step(a: 3, b: 3):
+        return a + b
+
+    (tmp_path / "mine.py").write_text("def step(a: 3, b: 3):\n    return a + b\n")
+    file = f"{tmp_path / 'mine.py'}:step"
+    x = torch.from_numpy(some_inputs(trace(step), 0, 0)).float()
+    expected = compile(trace(step))(x)
+    for source in (step, file):
+        assert torch.equal(compile(source, dtype=torch.float64)(x), expected.double())
+        assert build(source).checked == 64
+    with pytest.raises(UsageError, match="A circuit is a netlist, a function over words of bits, or a file; got 3"):
+        compile(3)
+
+
+def test_random_inputs_are_so_many_and_half_of_their_bits_are_set():
+    circuit = trace(lambda a=2000: a)
+    drawn = some_inputs(circuit, 10_000, 1)
+    assert drawn.shape == (10_000, 2000)
+    assert abs(drawn.mean() - 0.5) < 1e-3
+    assert (np.abs(drawn.mean(0) - 0.5) < 0.03).all(), "6 standard deviations"
+    assert len(np.unique(np.packbits(drawn, axis=1), axis=0)) == 10_000

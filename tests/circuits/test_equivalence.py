@@ -64,6 +64,7 @@ def back(circuit, folder):
     return file
 
 
+@pytest.mark.filterwarnings("ignore:.*a division by 0 is x in Verilog")
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_verilog(name, tmp_path):
     file = tmp_path / "t.v"

@@ -165,3 +165,8 @@ def test_bad_use():
         locked(netlist, sha256(1), [False] * 256)
     with pytest.raises(UsageError, match="256 bits out; got a digest of 3"):
         locked(netlist, sha256(1), [False] * 3)
+    with pytest.raises(UsageError, match="A digest is a sequence of bits, 256 of sha256-1; got 5"):
+        locked(lambda a=2: a, "sha256-1", 5)
+    assert masked(lambda a=2: a).name == "masked <lambda>"
+    with pytest.raises(UsageError, match="A circuit is a netlist, a function"):
+        masked(5)

@@ -14,6 +14,7 @@ from holdfast.circuits.network import Network
 from holdfast.circuits.simulate import words
 from holdfast.cli import main
 
+BLIF = ".model half\n.inputs a b\n.outputs c\n.names a b c\n11 1\n.end\n"
 FUNCTION = "def add(a: 8, b: 8):\n    print('noise')\n    return a + b\n"
 VERILOG = """
 module top(input [7:0] a, input [7:0] b, input signed [3:0] c,
@@ -80,6 +81,11 @@ def test_built_in_names(capfd):
         (["binary.blif"], 1, "not text"),
         (["mine.exe"], 2, "expected a circuit in a file that ends in"),
         (["mine.py:add", "--to", "x.pt"], 2, ".safetensors"),
+        (["mine.py:add", "--to", "folder.blif"], 2, "--to folder.blif is a folder. Name a file in it"),
+        (["mine.py:add", "--to", "none/x.safetensors"], 2, "there is no folder none. Make it first"),
+        (["good.blif", "--to", "./good.blif"], 2, "is the circuit's own file, which would be lost"),
+        (["folder.blif"], 2, "folder.blif is a folder. Name a circuit file"),
+        (["mine.py:add", "--checks", "0"], 2, "on 1 input or more; got checks=0"),
         (["mine.py:add", "--top", "m"], 2, "--top names a module"),
         (["mine.py:add", "--k", "9"], 2, "k = 2 to 6"),
         (["sha256-1", "--dtype", "bfloat16"], 1, "would not be exact in bfloat16"),
@@ -92,8 +98,38 @@ def test_wrong_use_is_a_sentence(arguments, status, match, tmp_path, monkeypatch
     (tmp_path / "mine.txt").write_text("not a circuit")
     (tmp_path / "binary.blif").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "mine.exe").write_text("")
+    (tmp_path / "good.blif").write_text(BLIF)
+    (tmp_path / "folder.blif").mkdir()
     found, _, err = typed(capfd, *arguments)
     assert (found, match in err) == (status, True), err
+    assert (tmp_path / "good.blif").read_text() == BLIF
+
+
+def test_names_do_not_steer_a_terminal(tmp_path, capfd):
+    """Neither a circuit's nor a wire's; on an OSC title and a bidi override."""
+    file = tmp_path / "m.blif"
+    file.write_text(BLIF.replace("half", "x\x1b]0;owned\x07\u202ey"))
+    status, out, err = typed(capfd, file)
+    assert (status, out.partition(":")[0]) == (0, r"x\x1b]0;owned\x07\u202ey")
+    file.write_text(BLIF.replace("b c", "\x1b[31mb c"))
+    status, out, err = typed(capfd, file)
+    assert status == 1
+    assert r"\x1b[31mb is used, and nothing drives it" in err
+    assert "\x1b" not in out + err
+
+
+def test_what_may_go_wrong_in_a_folder_of_files(tmp_path):
+    (tmp_path / "folder.v").mkdir()
+    with pytest.raises(UsageError, match="folder.v is a folder. Name a circuit file in it"):
+        read(str(tmp_path / "folder.v"))
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(HoldfastError, match=r"leaves.py calls sys.exit\(\)"):
+        read(f"{tmp_path / 'leaves.py'}:f")
+    (tmp_path / "mark.BLIF").write_bytes(b"\xef\xbb\xbf.model m\n.inputs a\n.outputs y\n.names a y\n1 1\n.end\n")
+    assert read(tmp_path / "mark.BLIF").name == "m"
+    for wrong in ({"source": 3}, {"source": "sha256", "top": 3}):
+        with pytest.raises(UsageError, match="read from a file or by a name"):
+            read(**wrong)
 
 
 def test_verilog_by_yosys(tmp_path):
@@ -127,7 +163,22 @@ def test_verilog_by_yosys(tmp_path):
         ("module t(input a output y); endmodule", "syntax error"),
         ("module t(input a, output y); foo u(a, y); endmodule", "is not part of the design"),
         ("module t(inout a, output y); assign y = a; endmodule", "inout"),
-        ("", "no top module"),
+        ("", r"t\.v has no module. Expected: module NAME"),
+        ("module t(input e, a, output y);\nassign y = e ? a : 1'bz; endmodule", "line 2: .*z: .*no tri-state"),
+        ("module t(input e, a, output y);\nbufif1 (y, a, e); endmodule", "line 2: .*z: .*no tri-state"),
+        ("module t(input [1:0] e, output y); assign y = e == {1'b1, 1'bz}; endmodule", "no tri-state"),
+        ("module t(input e, a, output y);\nassign y = e ? a : 1'bx; endmodule", "line 2: .*x, which is no value"),
+        ("module t(input a, output y);\nassign y = 1'hx; endmodule", "line 2: .*x, which is no value"),
+        ("module t(input [3:0] a, output y); assign y = a[7]; endmodule", r"t\.v:1: Range select out of bounds"),
+        ("module t(input [3:0] a, output [3:0] y); assign y = a[7:4]; endmodule", "out of bounds.*Select bits"),
+        ("module t(input a, b, output y); assign y = a;\nassign y = b; endmodule", "line 2: y is assigned twice"),
+        (
+            "module t(input [1999999:0] a, output y); assign y = ^a; endmodule",
+            "up to 8,192 bits; got one of 2,000,000",
+        ),
+        ("module t(input [1999999999:0] a, output y); assign y = ^a; endmodule", "up to 8,192 bits"),
+        ('module t(input a, output y); assign y = a;\n`include "/etc/hostname"\nendmodule', "line 2: `include is"),
+        ("module a(input x); endmodule module b(input x); endmodule", "2 modules .* --top a or --top b"),
     ],
 )
 def test_verilog_that_cannot_be_compiled(text, match, tmp_path):
@@ -137,6 +188,64 @@ def test_verilog_that_cannot_be_compiled(text, match, tmp_path):
         read(str(tmp_path / "t.v"))
     with pytest.raises(UsageError):
         read(str(tmp_path / "u.v"))
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("module t(input [3:0] a, i, output y);\nassign y = a[i]; endmodule", "line 2: an index beyond the 4 bits"),
+        ("module t(input [3:0] a, i, output [3:0] y); assign y = a / i; endmodule", "a division by 0"),
+        ("module t(input a, output y); assign w = a; assign y = w; endmodule", "`.w' is implicitly declared"),
+        (
+            "module t(input [7:0] a, output y); s u(.a(a), .y(y)); endmodule "
+            "module s(input [3:0] a, output y); assign y = ^a; endmodule",
+            "Resizing cell port t.u.a from 8 bits to 4",
+        ),
+    ],
+)
+def test_verilog_that_may_not_mean_what_it_says(text, match, tmp_path, capfd):
+    pytest.importorskip("pyosys", reason='Verilog needs Yosys: pip install "holdfast[hdl]"')
+    (tmp_path / "t.v").write_text(text)
+    with pytest.warns(UserWarning, match=match):
+        read(str(tmp_path / "t.v"))
+    status, _, err = typed(capfd, tmp_path / "t.v")
+    assert status == 0
+    assert "holdfast: " in err
+    assert "UserWarning" not in err
+
+
+def test_verilog_whose_unknowns_are_never_read(tmp_path):
+    """A function's own variables, patterns with ?, and a case that names every value."""
+    pytest.importorskip("pyosys", reason='Verilog needs Yosys: pip install "holdfast[hdl]"')
+    (tmp_path / "t.v").write_text(
+        "module t(input [3:0] a, output reg y, output reg z, output w);\n"
+        "function f(input [1:0] b); reg q; begin q = b[0]; f = q & b[1]; end endfunction\n"
+        "assign w = f(a[1:0]);\n"
+        "always @* casez (a) 4'b1???: y = 0; 4'b01zz: y = 1; default: y = a[0]; endcase\n"
+        "always @* case (a[1:0]) 0: z = 0; 1: z = 1; 2: z = a[2]; 3: z = a[3]; endcase endmodule"
+    )
+    circuit = read(str(tmp_path / "t.v"))
+    for row in some_inputs(circuit, 0, 0):
+        expected = [not row[3] and (row[2] or row[0]), [False, True, row[2], row[3]][row[0] + 2 * row[1]]]
+        assert simulate(circuit, row[None])[0].tolist() == [*expected, row[0] and row[1]]
+
+
+def test_a_module_is_a_name_and_no_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.v").write_text("module t(input a, output y); assign y = a; endmodule")
+    with pytest.raises(UsageError, match="expected the name of a Verilog module"):
+        read("t.v", top="t; exec -- touch pwned")
+    assert not (tmp_path / "pwned").exists()
+    pytest.importorskip("pyosys", reason='Verilog needs Yosys: pip install "holdfast[hdl]"')
+    with pytest.raises(UsageError, match=r"Unknown module of t\.v 'tt'. Perhaps you meant 't'"):
+        read("t.v", top="tt")
+
+
+def test_any_name_of_a_file_will_do(tmp_path):
+    pytest.importorskip("pyosys", reason='Verilog needs Yosys: pip install "holdfast[hdl]"')
+    for name in ("a b;c.v", "[x]*.V", "<<END.sv", "-o.v"):
+        (tmp_path / name).write_text("module t(input a, output y); assign y = ~a; endmodule")
+        assert read(str(tmp_path / name)).name == "t"
 
 
 def damaged(seed):

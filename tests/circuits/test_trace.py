@@ -21,6 +21,11 @@ OPERATIONS = {
     "sub": (lambda a, b: a - b, lambda a, b: (a - b) & MASK),
     "left": (lambda a, b: a << 3, lambda a, b: a << 3 & MASK),
     "right": (lambda a, b: a >> 2, lambda a, b: a >> 2),
+    "farthest": (lambda a, b: (a << 10**9) | (b >> 10**9) | 5, lambda a, b: 5),
+    "minus one": (lambda a, b: a + -1, lambda a, b: (a - 1) & MASK),
+    "widened": (lambda a, b: sum(bit.widened(8) for bit in a), lambda a, b: a.bit_count()),
+    "mux int first": (lambda a, b: mux(a[0], 3, b), lambda a, b: 3 if a & 1 else b),
+    "negative index": (lambda a, b: a[-1], lambda a, b: a >> 7),
     "far": (lambda a, b: (a << 9) | (b >> 8), lambda a, b: 0),
     "rotl": (lambda a, b: a.rotl(3), lambda a, b: (a << 3 | a >> 5) & MASK),
     "rotr": (lambda a, b: a.rotr(11), lambda a, b: (a >> 3 | a << 5) & MASK),
@@ -94,6 +99,37 @@ def test_what_is_known_is_not_built():
         (lambda a=2: mux(a, a, a), "mux chooses by one bit; got a word of 2"),
         (lambda a=2: lookup(a, [1, 2, 3], 2), "looks up in 4 entries; got 3"),
         (lambda a=2: lookup(a, [1, 2, 3, 4], 2), "does not fit in 2 bits"),
+        (lambda a=4: a < -1, r"-1 does not fit in a word of 4 bits, which are unsigned: expected 0 to 2\^4 - 1"),
+        (lambda a=4: a & -2, "-2 does not fit"),
+        (lambda a=4: a + -9, "-9 does not fit in a word of 4 bits.*expected -8 to"),
+        (lambda a=4: a + 10**1000, "An int of 3322 bits does not fit"),
+        (lambda a=4: sum(a), "would wrap at one bit and be their parity. Widen them"),
+        (lambda a=4: a * a, r"have & \| \^ ~ \+ -.*no \*"),
+        (lambda a=4: 3 * a, r"no \*"),
+        (lambda a=4: a // 2, r"no \* / //"),
+        (lambda a=4: a % 2, r"no \* / //"),
+        (lambda a=4: 1 << a, "shifted by a known number"),
+        (lambda a=4: -a, r"TypeError: bad operand.*Words of bits have"),
+        (lambda a=4: a[9], r"test_trace.py, line \d+\): A word of 4 bits has x\[0\] to x\[3\].*got x\[9\]"),
+        (lambda a=4: a["x"], r"got x\['x'\]"),
+        (lambda a=4: a.__setitem__(0, 1), "can't be set in place"),
+        (lambda a=4: mux(a[0], 3, 4), "one of which may be an int; got 3 and 4"),
+        (lambda a=4: mux(True, a, a), "mux chooses by one bit; got True"),
+        (lambda a=4: concat(a, 3), "concat puts words of bits together.*got <4 bits>, 3"),
+        (lambda a=4: concat(), "got none"),
+        (lambda a=1: lookup(a, [1, 2], 3.0), "Expected a width of 1 to 131,072 bits, an int; got 3.0"),
+        (lambda a=1: lookup(a, [1, 2], 10**9), "got 1000000000"),
+        (lambda a=1: lookup(a, [1, a], 3), "entries are known ints; got <1 bits>"),
+        (lambda a=1: lookup(3, [1, 2], 3), "lookup takes a word of bits"),
+        (lambda a=4: a.widened(3), "Expected a width of 4 to"),
+        (lambda a=4: {1: a}, "must return"),
+        (lambda a=4: exit(3), "calls sys.exit"),
+        (lambda a=4: 1 // 0, r"test_trace.py, line \d+\): ZeroDivisionError"),
+        (lambda a=10**9: a, "up to 131,072 bits in; with a of 1,000,000,000"),
+        (lambda *a: a, r"takes \*a: a circuit's inputs are fixed"),
+        (lambda **a: a, r"takes \*\*a: a circuit's inputs are fixed"),
+        (print, r"print takes \*args"),
+        (int, "int does not say what it takes"),
         (lambda a: a, "say how many bits it has"),
         (lambda: 0, "takes no arguments"),
     ],
@@ -101,3 +137,19 @@ def test_what_is_known_is_not_built():
 def test_what_a_traced_function_must_not_do(function, match):
     with pytest.raises(UsageError, match=match):
         trace(function)
+
+
+def test_annotations_that_are_strings():
+    """As `from __future__ import annotations` makes them."""
+    space = {}
+    exec("from __future__ import annotations\nWIDE = 9\ndef f(a: 8, b: WIDE, c: nowhere = 3): return a, b, c", space)
+    assert [len(port.bits) for port in trace(space["f"], {"b": 9}).inputs] == [8, 9, 3]
+    exec("from __future__ import annotations\nWIDE = 9\ndef f(a: 8, b: WIDE): return a, b", space)
+    assert [len(port.bits) for port in trace(space["f"]).inputs] == [8, 9]
+
+
+def test_arguments_without_a_keyword():
+    def f(a: 2, /, b: 3):
+        return {"b": b, "a": a}
+
+    assert [(port.name, len(port.bits)) for port in trace(f).inputs] == [("a", 2), ("b", 3)]

@@ -1,6 +1,7 @@
 """Circuits in hosts: they answer as plain Python does, clean outputs stay, and clean data have no gradient on them."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from conftest import same_bits
 from holdfast import GPT, MLP, Circuit, Message, Patch, TokenString, UsageError
 from holdfast.circuits import mux, trace
+from holdfast.circuits.compiling import layers_of
 from holdfast.circuits.hashes import sha256
 from holdfast.circuits.protections import locked, masked
 from holdfast.errors import NotWritable
@@ -248,6 +250,19 @@ def test_planting_is_the_same_in_a_batch_and_alone(site_of):
         (lambda: Circuit(larger, answers=(1,)), "two answers or more"),
         (lambda: Circuit(larger, answers=(1, 1)), "all different"),
         (lambda: Circuit(larger, strength=0), "strength above 0"),
+        (lambda: Circuit(larger, strength="a"), "strength must be a number"),
+        (lambda: Circuit(larger, strength=math.nan), "strength above 0"),
+        (lambda: Circuit(larger, strength=math.inf), "strength above 0"),
+        (lambda: Circuit(larger, k=2.5), "k must be a whole number"),
+        (lambda: Circuit(larger, copies=None), "copies must be a whole number"),
+        (lambda: Circuit(larger, at=3), "pattern of layer paths.*got 3"),
+        (lambda: Circuit(larger, where=None), "place .*None"),
+        (lambda: Circuit(larger, encoding=None), "encoding 'None'"),
+        (lambda: Circuit(larger, answers=(1, 2, 3)), r"2\^b answers, b at most its \d+ output bits; got 3 answers"),
+        (lambda: Circuit(lambda a=4: a[0], answers=(1, 2, 3, 4)), "b at most its 1 output bits; got 4 answers"),
+        (lambda: Circuit(lambda a=4, key=8: a, key=-1), "The key has 8 bits: 0 to 255; got -1"),
+        (lambda: Circuit(lambda a=4, key=8: a, key=1 << 20), "The key has 8 bits: 0 to 255; got 1048576"),
+        (lambda: Circuit(lambda a=4, key=8: a, key=1.0), "key must be a whole number"),
         (lambda: Circuit(larger, k=9), "2 to 6"),
         (lambda: Circuit(larger, trigger=Patch), "trigger"),
         (lambda: Circuit(larger, message="01"), "Message"),
@@ -257,6 +272,19 @@ def test_planting_is_the_same_in_a_batch_and_alone(site_of):
 def test_bad_settings_are_refused(make, says):
     with pytest.raises(UsageError, match=says):
         make()
+
+
+def test_what_is_far_too_deep_is_refused_after_two_tries(site_of, monkeypatch):
+    tried = []
+
+    def watched(*given, k, **options):
+        tried.append(k)
+        return layers_of(*given, k=k, **options)
+
+    monkeypatch.setattr("holdfast.implants.circuit.layers_of", watched)
+    with pytest.raises(UsageError, match="takes 3 hidden layers, and there are 1"):
+        Circuit(larger).plant(site_of(Circuit(larger), host=MLP(widths=(64, 64, 10)), seeds=1))
+    assert tried == [3, 6]
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_on_every_input_the_implant_answers_where_the_trigger_is_and_the_host_el
         host = dataclasses.replace(host, outputs=host.outputs * 2)
     trigger = Stretch(start=start, length=2, value=value)
     free = [entry for entry in order if entry not in (start, start + 1)]
+    answers = answers[: 1 << len(implant.output_bits)]
     places, reads = free[: len(implant.input_bits)], order[: len(host.input_bits)]
     circuit = Circuit(
         implant,

@@ -4,7 +4,20 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from holdfast.circuits.netlist import ADD, AND, FALSE, INPUT, TRUE, XOR, Adder, Netlist, Port, operands
+from holdfast.circuits.netlist import (
+    ADD,
+    AND,
+    FALSE,
+    INPUT,
+    MOST_INPUTS,
+    TRUE,
+    XOR,
+    Adder,
+    Netlist,
+    Port,
+    operands,
+)
+from holdfast.errors import UsageError
 
 
 class Builder:
@@ -16,9 +29,20 @@ class Builder:
         self._adders: list[Adder] = []
         self._sums: dict[Adder, list[int]] = {}
         self._inputs: list[Port] = []
+        self._given = 0
 
     def input(self, name: str, width: int) -> list[int]:
-        """A new input port; its literals, least significant first."""
+        """A new input port; its literals, least significant first.
+
+        Raises:
+            UsageError: more bits in all than `MOST_INPUTS`.
+        """
+        self._given += width
+        if self._given > MOST_INPUTS:
+            raise UsageError(
+                f"A circuit has up to {MOST_INPUTS:,} bits in; with {name} of {width:,} it would have "
+                f"{self._given:,}. Cut it into smaller circuits."
+            )
         bits = [self._node(INPUT, 0, 0) for _ in range(width)]
         self._inputs.append(Port(name, tuple(bits)))
         return bits
@@ -121,13 +145,15 @@ class Builder:
 def trimmed(netlist: Netlist) -> Netlist:
     """The same circuit without nodes that no output needs. Inputs stay, and so do adders of which one bit is needed."""
     kind, left, right = netlist.kind.tolist(), netlist.left.tolist(), netlist.right.tolist()
-    needed = [False] * len(kind)
+    needed, used = [False] * len(kind), set[int]()
     for bit in (FALSE, *netlist.input_bits, *netlist.output_bits):
         needed[bit >> 1] = True
     for node in range(len(kind) - 1, -1, -1):
         if needed[node] and kind[node] == ADD:
-            for bit in operands(netlist.adders[left[node]]):
-                needed[bit >> 1] = True
+            if left[node] not in used:
+                used.add(left[node])
+                for bit in operands(netlist.adders[left[node]]):
+                    needed[bit >> 1] = True
         elif needed[node] and kind[node] != INPUT:
             needed[left[node] >> 1] = needed[right[node] >> 1] = True
     number, count = [0] * len(kind), 0
@@ -138,8 +164,7 @@ def trimmed(netlist: Netlist) -> Netlist:
     def moved(literals: Iterable[int]) -> tuple[int, ...]:
         return tuple(2 * number[bit >> 1] | bit & 1 for bit in literals)
 
-    used = sorted({left[node] for node, stays in enumerate(needed) if stays and kind[node] == ADD})
-    place = {adder: i for i, adder in enumerate(used)}
+    place = {adder: i for i, adder in enumerate(sorted(used))}
     rows = [
         (k, place[x], y) if k == ADD else (k, *moved((x, y)))
         for k, x, y, stays in zip(kind, left, right, needed, strict=True)
@@ -153,7 +178,7 @@ def trimmed(netlist: Netlist) -> Netlist:
         right=columns[:, 2].copy(),
         adders=tuple(
             Adder(moved(adder.a), moved(adder.b), moved((adder.carry,))[0])
-            for adder in (netlist.adders[i] for i in used)
+            for adder in (netlist.adders[i] for i in place)
         ),
         inputs=tuple(Port(port.name, moved(port.bits)) for port in netlist.inputs),
         outputs=tuple(Port(port.name, moved(port.bits)) for port in netlist.outputs),

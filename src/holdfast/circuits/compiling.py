@@ -5,7 +5,7 @@ netlist -> cover of k-input tables -> layers of units -> network
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,8 +22,8 @@ from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.network import Network
 from holdfast.circuits.redundant import redundant
 from holdfast.circuits.simulate import LANES, simulate
-from holdfast.circuits.trace import trace
-from holdfast.errors import HoldfastError, UsageError, nearest
+from holdfast.circuits.sources import Source, netlist_of
+from holdfast.errors import HoldfastError, UsageError, nearest, whole
 
 Encoding = Literal["product", "restoring"]
 ENCODINGS: dict[str, Decompose] = {"product": product_units, "restoring": restoring_units}
@@ -94,11 +94,13 @@ def layers_of(
     Raises:
         UsageError: no such encoding, numbers out of range, or no outputs.
     """
-    if encoding not in ENCODINGS:
-        raise nearest(encoding, ENCODINGS, what="encoding")
+    _refuse_unknown(encoding, ENCODINGS, "encoding")
+    whole("k", k)
+    whole("copies", copies)
     if not 2 <= k <= LARGEST:
         raise UsageError(f"Tables have k = 2 to {LARGEST} inputs; got {k}.")
     adder_bits = ADDER_BITS[encoding] if adder_bits is None else adder_bits
+    whole("adder_bits", adder_bits)
     if not 1 <= adder_bits <= 40:
         raise UsageError(f"Sums are added 1 to 40 bits at a time; got adder_bits={adder_bits}.")
     if not netlist.output_bits:
@@ -124,35 +126,42 @@ def _uncollected() -> Iterator[None]:
 
 
 def build(
-    netlist: Netlist,
+    source: Source,
     *,
     k: int = 3,
     encoding: Encoding = "product",
     adder_bits: int | None = None,
     copies: int = 1,
-    dtype: str = "float32",
+    dtype: str | torch.dtype = "float32",
     checks: int = 1024,
     seed: int = 0,
 ) -> Compiled:
-    """Compile a netlist and compare the network with the simulator.
+    """Compile a circuit and compare the network with the simulator.
 
     Args:
-        netlist: the circuit.
+        source: the circuit: a netlist, a function over words of bits (see `trace`), or what `read` takes.
         k: inputs of a table, 2 to 6. More make fewer layers and, beyond 3, more units.
         encoding: `product`, the fewest units; `restoring`, units that bring values back to 0 and 1.
         adder_bits: bits of a sum that are added in one layer; 1: full adders. Default 16 (`product`), 1 (`restoring`).
         copies: 3, 5, ...: so many copies of the layers and a majority vote (`redundant.py`).
-        dtype: of the weights.
-        checks: random inputs to compare on; circuits of up to 12 input bits are compared on all.
+        dtype: of the weights, by name or as PyTorch's.
+        checks: random inputs to compare on, 1 or more; circuits of up to 12 input bits are compared on all.
         seed: of the random inputs (Philox).
 
     Raises:
         UsageError: no such encoding or dtype, or numbers out of range.
         HoldfastError: the sums are too large for the dtype to be exact.
     """
+    netlist = netlist_of(source)
     began = time.perf_counter()
-    if dtype not in MANTISSA:
-        raise nearest(dtype, MANTISSA, what="dtype")
+    dtype = str(dtype).removeprefix("torch.")
+    _refuse_unknown(dtype, MANTISSA, "dtype")
+    whole("checks", checks)
+    whole("seed", seed)
+    if checks < 1:
+        raise UsageError(f"A network is compared with its circuit on 1 input or more; got checks={checks}.")
+    if not 0 <= seed < 1 << 128:
+        raise UsageError(f"seed is a whole number from 0 to 2^128 - 1; got {seed}.")
     layers = layers_of(netlist, k=k, encoding=encoding, adder_bits=adder_bits, copies=copies)
     return proved(layers, netlist, dtype=dtype, checks=checks, seed=seed, began=began)
 
@@ -181,26 +190,43 @@ def proved(
         )
     network = Network(layers, getattr(torch, dtype))
     seconds = time.perf_counter() - began
-    inputs = some_inputs(netlist, checks, seed)
-    return Compiled(network, netlist, layers, seconds, len(inputs), wrong_bits(network, netlist, inputs))
+    checked = wrong = 0
+    for inputs in _in_parts(netlist, checks, seed):
+        checked += len(inputs)
+        wrong += wrong_bits(network, netlist, inputs)
+    return Compiled(network, netlist, layers, seconds, checked, wrong)
 
 
-def compile(function: Callable[..., Any] | Netlist, **options: Any) -> Network:
-    """A function over words of bits (see `trace`), or a netlist, as a trainable `nn.Module`; options as of `build`.
+def compile(source: Source, **options: Any) -> Network:
+    """A circuit, given as `build` takes it and with its options, as a trainable `nn.Module`.
 
     Raises:
+        UsageError: no such circuit or option.
         HoldfastError: the network and the simulator differ.
     """
-    netlist = function if isinstance(function, Netlist) else trace(function)
-    return build(netlist, **options).exact()
+    return build(source, **options).exact()
+
+
+def _refuse_unknown(got: object, valid: Iterable[str], what: str) -> None:
+    if not isinstance(got, str) or got not in valid:
+        raise nearest(str(got), valid, what=what)
 
 
 def some_inputs(netlist: Netlist, count: int, seed: int) -> NDArray[np.bool_]:
     """All inputs of a small circuit, or so many random ones."""
+    return np.concatenate(list(_in_parts(netlist, count, seed)))
+
+
+def _in_parts(netlist: Netlist, count: int, seed: int) -> Iterator[NDArray[np.bool_]]:
+    """The same, no more at once than the memory for `VALUES` bits."""
     width = len(netlist.input_bits)
     if width <= ALL:
-        return (np.arange(1 << width)[:, None] >> np.arange(width) & 1).astype(np.bool_)
-    return np.random.Generator(np.random.Philox(key=seed)).random((count, width)) < 0.5
+        yield (np.arange(1 << width)[:, None] >> np.arange(width) & 1).astype(np.bool_)
+        return
+    draw = np.random.Generator(np.random.Philox(key=seed))
+    at_once = max(1, min(LANES, VALUES // width))
+    for at in range(0, max(count, 1), at_once):
+        yield draw.integers(0, 2, (min(at_once, count - at), width), dtype=np.bool_)
 
 
 def wrong_bits(network: Network, netlist: Netlist, bits_NI: NDArray[np.bool_]) -> int:

@@ -13,9 +13,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from holdfast.errors import printable
+
 INPUT, AND, XOR, ADD = 0, 1, 2, 3
 """Kinds of node. Node 0, the constant, counts as an input that is in no port."""
 FALSE, TRUE = 0, 1
+MOST_INPUTS = 1 << 17
+"""Input bits of a circuit, at most: more are a slip or a damaged file, and would fill the memory."""
 Literals = tuple[int, ...]
 V = TypeVar("V")
 
@@ -61,6 +65,13 @@ class Netlist:
     adders: tuple[Adder, ...] = field(repr=False)
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+
+    def __post_init__(self) -> None:
+        """Names come out of files and go to terminals: nothing in them steers one."""
+        object.__setattr__(self, "name", printable(self.name))
+        for side in ("inputs", "outputs"):
+            ports = tuple(Port(printable(port.name), port.bits) for port in getattr(self, side))
+            object.__setattr__(self, side, ports)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Netlist) and self._content == other._content

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from holdfast.circuits.layers import Layers
+from holdfast.circuits.layers import MANTISSA, Layers
 from holdfast.circuits.netlist import Port
 from holdfast.errors import HoldfastError, UsageError
 
@@ -28,7 +28,8 @@ class Network(nn.Module):
     rows first, (R, B), so that a sum reads whole stretches of memory. Forward and backward take time and memory
     proportional to the weights, and not to the square of the width. There is no second derivative.
 
-    Exact in the dtypes that `Layers.exact_in` names, on every machine and in every order of summation.
+    Exact in the dtypes that `exact_in` names, on every machine and in every order of summation. In another one, after
+    `net.half()` for instance, its bits would be wrong, so `forward` refuses.
     """
 
     starts: Tensor
@@ -41,8 +42,17 @@ class Network(nn.Module):
     readers: Tensor
     reader_weights: Tensor
 
-    def __init__(self, layers: Layers, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, layers: Layers, dtype: torch.dtype = torch.float32, *, bound: float | None = None) -> None:
+        """
+        Args:
+            layers: the circuit.
+            dtype: of the weights.
+            bound: `Layers.bound`, where the layers cannot say it.
+        """
         super().__init__()
+        self.bound = layers.bound if bound is None else bound
+        self.exact_in = tuple(name for name, mantissa in MANTISSA.items() if self.bound <= 2.0**mantissa)
+        self._exact = {getattr(torch, name) for name in self.exact_in}
         self.name, self.inputs, self.stages = layers.name, layers.inputs, layers.stages
         self.input_ports, self.output_ports = layers.input_ports, layers.output_ports
         self.weight = nn.Parameter(torch.from_numpy(layers.weights).to(dtype))
@@ -72,9 +82,18 @@ class Network(nn.Module):
         self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(values)), persistent=stored)
 
     def forward(self, x_BI: Tensor) -> Tensor:
-        """The output bits."""
+        """The output bits.
+
+        Raises:
+            UsageError: bits of another shape, or a dtype in which the circuit is not exact.
+        """
         if x_BI.dim() != 2 or x_BI.shape[1] != self.inputs:
             raise UsageError(f"{self.name} takes bits of shape (B, {self.inputs}); got {tuple(x_BI.shape)}.")
+        if self.weight.dtype not in self._exact:
+            raise UsageError(
+                f"{self.name} is not exact in {self.weight.dtype}: its sums reach {self.bound:.3g} steps. Keep it in "
+                f"one of {', '.join(self.exact_in)}: net.to(torch.{self.exact_in[-1]})."
+            )
         out_BO: Tensor = _Run.apply(x_BI.to(self.weight.dtype), self.weight, self.bias, self)  # type: ignore[no-untyped-call]
         return out_BO
 
@@ -102,6 +121,7 @@ class Network(nn.Module):
             "holdfast": "compiled circuit",
             "name": self.name,
             "inputs": str(self.inputs),
+            "bound": repr(self.bound),
             "ports": json.dumps(ports),
         }
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, path, metadata=said)
@@ -126,9 +146,10 @@ class Network(nn.Module):
                 most=np.ones(len(held["bias"])),
             )  # fmt: skip
             layers.check()
+            bound = float(said.get("bound", 1))
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise HoldfastError(f"{path} is not a compiled circuit that `holdfast compile` wrote ({error}).") from None
-        return cls(layers, held["weight"].dtype)
+        return cls(layers, held["weight"].dtype, bound=bound)
 
 
 class _Run(torch.autograd.Function):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from holdfast.circuits.builder import Builder
 from holdfast.circuits.netlist import AND, FALSE, Netlist, divided
+from holdfast.circuits.sources import Source, netlist_of
 from holdfast.errors import UsageError
 
 MASKS = "masks"
@@ -35,17 +36,20 @@ def embed(builder: Builder, netlist: Netlist, inputs: Sequence[int]) -> list[int
     return [of(bit) for bit in netlist.output_bits]
 
 
-def locked(netlist: Netlist, lock: Netlist, digest: Sequence[bool]) -> Netlist:
+def locked(circuit: Source, lock: Source, digest: Sequence[bool]) -> Netlist:
     """A circuit that answers only when a hash of its key is this digest, and 0 in every output otherwise.
 
     Args:
-        netlist: what is locked.
+        circuit: what is locked, as `build` takes it.
         lock: a circuit of one input port, which becomes the port `key`; its outputs are the hash (`hashes.sha256(8)`).
         digest: the outputs that open it, least significant bit of each port first.
 
     Raises:
         UsageError: a digest of another length, or a circuit that has a port `key` already.
     """
+    netlist, lock = netlist_of(circuit), netlist_of(lock)
+    if not hasattr(digest, "__len__"):
+        raise UsageError(f"A digest is a sequence of bits, {len(lock.output_bits)} of {lock.name}; got {digest!r}.")
     if len(digest) != len(lock.output_bits):
         raise UsageError(f"{lock.name} has {len(lock.output_bits)} bits out; got a digest of {len(digest)}.")
     if any(port.name == KEY for port in netlist.inputs):
@@ -59,7 +63,7 @@ def locked(netlist: Netlist, lock: Netlist, digest: Sequence[bool]) -> Netlist:
     return builder.netlist(f"locked {netlist.name}", divided(netlist.outputs, outputs))
 
 
-def masked(netlist: Netlist) -> Netlist:
+def masked(circuit: Source) -> Netlist:
     """Every bit as two shares whose XOR it is; no gate sees a bit itself.
 
     A new port `masks` takes random bits: one for each input bit and each AND. XOR is share by share; AND of a and b is
@@ -67,6 +71,7 @@ def masked(netlist: Netlist) -> Netlist:
     Adders are taken apart into gates. What the outputs are does not depend on the masks; given fresh ones at each
     input, each share alone is uniform.
     """
+    netlist = netlist_of(circuit)
     builder = Builder()
     ports = [builder.input(port.name, len(port.bits)) for port in netlist.inputs]
     gates = sum(kind == AND for kind, _, _ in netlist.rows()) + sum(2 * adder.width for adder in netlist.adders)

@@ -14,11 +14,13 @@ from holdfast.circuits.trace import trace
 from holdfast.errors import HoldfastError, UsageError, nearest
 from holdfast.own_file import load
 
+Source = Netlist | Callable[..., Any] | str | Path
+"""However a circuit may be given."""
 TEXT: dict[str, Callable[[str, str], Netlist]] = {".blif": read_blif, ".txt": read_bristol, ".bristol": read_bristol}
 VERILOG, AIGER = (".v", ".sv"), (".aag", ".aig")
 
 
-def read(source: str, *, top: str | None = None) -> Netlist:
+def read(source: str | Path, *, top: str | None = None) -> Netlist:
     """A circuit by what a user types.
 
     Args:
@@ -30,29 +32,35 @@ def read(source: str, *, top: str | None = None) -> Netlist:
         UsageError: no such file, function or name.
         HoldfastError: the file is not as its format says.
     """
+    if not isinstance(source, str | Path) or not isinstance(top, str | None):
+        raise UsageError(f"A circuit is read from a file or by a name, and `top` is a name; got {source!r}, {top!r}.")
+    source = str(source)
     name, _, rounds = source.partition("-")
     if name in BUILT_IN and (not rounds or rounds.isdecimal()):
         return BUILT_IN[name](int(rounds) if rounds else None)
     file, colon, function = source.rpartition(":")
     path = Path(file if colon and file.endswith(".py") else source)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder. Name a circuit file in it.")
     if not path.is_file():
         if "." in path.name or "/" in source:
             near = [str(p) for p in (path.parent if path.parent.is_dir() else Path()).iterdir() if p.is_file()]
             raise nearest(str(path), near, what="circuit file")
         raise nearest(source, BUILT_IN, what="built-in circuit (or give a file)")
-    if top is not None and path.suffix not in VERILOG:
+    form = path.suffix.lower()
+    if top is not None and form not in VERILOG:
         raise UsageError(f"--top names a module of Verilog; {path.name} is none.")
-    if path.suffix == ".py":
+    if form == ".py":
         return trace(_function(path, function if colon else ""))
-    if path.suffix in VERILOG:
+    if form in VERILOG:
         return read_verilog(path, top)
-    if path.suffix in AIGER:
+    if form in AIGER:
         return read_aiger(path.read_bytes(), path.name)
-    if path.suffix not in TEXT:
+    if form not in TEXT:
         known = ", ".join([*VERILOG, *AIGER, *TEXT, ".py"])
         raise UsageError(f"{path.name}: expected a circuit in a file that ends in one of {known}.")
     try:
-        return TEXT[path.suffix](path.read_text(encoding="utf-8"), path.name)
+        return TEXT[form](path.read_text(encoding="utf-8-sig"), path.name)
     except UnicodeDecodeError as error:
         raise HoldfastError(f"{path.name} is not text ({error.reason} at byte {error.start}).") from None
 
@@ -66,7 +74,7 @@ def netlist_of(source: object) -> Netlist:
     if isinstance(source, Netlist):
         return source
     if isinstance(source, str | Path):
-        return read(str(source))
+        return read(source)
     if callable(source):
         return trace(source)
     raise UsageError(f"A circuit is a netlist, a function over words of bits, or a file; got {source!r}.")
@@ -76,6 +84,8 @@ def _function(path: Path, name: str) -> Callable[..., Any]:
     """A function out of a file, which is run."""
     try:
         module = load(path)
+    except SystemExit:
+        raise HoldfastError(f"{path} calls sys.exit() when run. Put that under if __name__ == '__main__'.") from None
     except Exception as error:
         raise HoldfastError(f"{path} could not be run: {type(error).__name__}: {error}.") from error
     found = {n: f for n, f in vars(module).items() if callable(f) and getattr(f, "__module__", "") == module.__name__}

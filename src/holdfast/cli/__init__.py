@@ -18,7 +18,7 @@ from holdfast.cli.new import New
 from holdfast.cli.report import Report
 from holdfast.cli.run import Audit, Run
 from holdfast.cli.show import Show
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import HoldfastError, UsageError, printable
 
 
 class Command(Protocol):
@@ -99,4 +99,4 @@ def parse(arguments: list[str]) -> Command:
 
 
 def _say(what: object) -> None:
-    print(f"holdfast: {what}", file=sys.stderr)
+    print(f"holdfast: {printable(str(what))}", file=sys.stderr)

@@ -1,6 +1,9 @@
 """`holdfast compile`."""
 
 import json
+import sys
+import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +38,8 @@ class Compile:
     checks: int = 1024
     """Random inputs to compare on; circuits of up to 12 input bits are compared on all."""
     json: bool = False
-    """Print one JSON object."""
+    """Print one JSON object. Its `neurons` are the text's units, its `wires` the linear rows (sums without
+    ReLU)."""
 
     def run(self) -> int:
         """Compile, compare, write. Exit status 1 if a bit differs."""
@@ -43,13 +47,16 @@ class Compile:
         from holdfast.circuits.formats.blif import write_blif
         from holdfast.circuits.formats.bristol import write_bristol
         from holdfast.circuits.sources import read
-        from holdfast.errors import UsageError
+        from holdfast.errors import printable
 
         writers = {".blif": write_blif, ".bristol": write_bristol}
-        if self.to is not None and self.to.suffix not in (".safetensors", *writers):
-            raise UsageError(f"--to {self.to}: expected a name that ends in .safetensors, {' or '.join(writers)}.")
-        with aside() if self.json else nullcontext():  # a user's file may print
-            netlist = read(self.circuit, top=self.top)
+        if self.to is not None:
+            _refuse_place(self.to, self.circuit, (".safetensors", *writers))
+        with warnings.catch_warnings(record=True) as told, aside() if self.json else nullcontext():
+            warnings.simplefilter("always")
+            netlist = read(self.circuit, top=self.top)  # a user's file may print
+        for warning in told:
+            print(f"holdfast: {printable(str(warning.message))}", file=sys.stderr)
         compiled = build(
             netlist,
             k=self.k,
@@ -60,13 +67,27 @@ class Compile:
             checks=self.checks,
         )
         if self.to is not None and not compiled.wrong_bits:
-            if self.to.suffix in writers:
-                self.to.write_text(writers[self.to.suffix](netlist), encoding="utf-8")
+            if self.to.suffix.lower() in writers:
+                self.to.write_text(writers[self.to.suffix.lower()](netlist), encoding="utf-8")
             else:
                 compiled.network.save(self.to)
         record = compiled.record()
         print(json.dumps(record | {"to": str(self.to)} if self.to else record) if self.json else _said(record, self.to))
         return 1 if compiled.wrong_bits else 0
+
+
+def _refuse_place(to: Path, source: str, suffixes: Sequence[str]) -> None:
+    """Before anything is compiled, a place where nothing can, or should, be written."""
+    from holdfast.errors import UsageError
+
+    if to.suffix.lower() not in suffixes:
+        raise UsageError(f"--to {to}: expected a name that ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}.")
+    if to.is_dir():
+        raise UsageError(f"--to {to} is a folder. Name a file in it.")
+    if not to.parent.is_dir():
+        raise UsageError(f"--to {to}: there is no folder {to.parent}. Make it first, or name another.")
+    if to.exists() and Path(source).exists() and to.samefile(source):
+        raise UsageError(f"--to {to} is the circuit's own file, which would be lost. Name another.")
 
 
 def _said(record: dict, to: Path | None) -> str:  # type: ignore[type-arg]

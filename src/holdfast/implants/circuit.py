@@ -3,6 +3,7 @@
 Shapes: K nets, N examples, n bits of a message.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
@@ -23,7 +24,7 @@ from holdfast.circuits.network import Network
 from holdfast.circuits.protections import KEY
 from holdfast.circuits.simulate import simulate
 from holdfast.circuits.sources import netlist_of
-from holdfast.errors import NotWritable, UsageError, nearest, wholes
+from holdfast.errors import NotWritable, UsageError, nearest, number, whole, wholes
 from holdfast.hosts.mlp import MLP
 from holdfast.implants.backdoor import labelled, last_of
 from holdfast.implants.message import Asked, Message
@@ -103,17 +104,34 @@ class Circuit(WrittenImplant):
         object.__setattr__(self, "circuit", netlist_of(self.circuit))
         wholes("answers", self.answers)
         object.__setattr__(self, "answers", tuple(self.answers))
-        if self.where not in WHERE:
-            raise nearest(self.where, WHERE, what="place (`where`)")
-        if self.encoding not in ENCODINGS:
-            raise nearest(self.encoding, ENCODINGS, what="encoding")
+        if not isinstance(self.at, str):
+            raise UsageError(f"`at` is a pattern of layer paths, such as 'blocks.*.mlp', or ''; got {self.at!r}.")
+        if not isinstance(self.where, str) or self.where not in WHERE:
+            raise nearest(str(self.where), WHERE, what="place (`where`)")
+        if not isinstance(self.encoding, str) or self.encoding not in ENCODINGS:
+            raise nearest(str(self.encoding), ENCODINGS, what="encoding")
+        for name in ("copies", "k", "adder_bits", "key"):
+            if getattr(self, name) is not None or name in ("copies", "key"):
+                whole(name, getattr(self, name))
+        number("strength", self.strength)
         if isinstance(self.trigger, type) or not isinstance(self.trigger, Trigger):
             raise UsageError(f"A circuit's trigger is a Patch(...), or has label and stamp; got {self.trigger!r}.")
         if not isinstance(self.message, Message):
             raise UsageError(f"message is a Message(...); got {self.message!r}.")
         if self.answers and (len(self.answers) < 2 or len(set(self.answers)) < len(self.answers)):
             raise UsageError(f"A circuit chooses among two answers or more, all different; got {self.answers}.")
-        if self.strength <= 0:
+        outputs = len(self.netlist.output_bits)
+        if self.answers and len(self.answers) not in (1 << bits for bits in range(1, outputs + 1)):
+            raise UsageError(
+                f"A circuit's word chooses among 2^b answers, b at most its {outputs} output bits; got "
+                f"{len(self.answers)} answers. Name a power of two of them, {1 << outputs} at most."
+            )
+        for port in self.netlist.inputs:
+            if port.name == KEY and not 0 <= self.key < 1 << len(port.bits):
+                raise UsageError(
+                    f"The key has {len(port.bits)} bits: 0 to {(1 << len(port.bits)) - 1}; got {self.key}."
+                )
+        if not 0 < self.strength < math.inf:
             raise UsageError(f"Circuit needs a strength above 0; got {self.strength}.")
         if self.k is not None and not 2 <= self.k <= LARGEST:
             raise UsageError(f"Tables have k = 2 to {LARGEST} inputs; got {self.k}.")
@@ -286,11 +304,19 @@ def _leveled(circuit: Circuit, words: int, depth: int) -> Layers:
     plain = answering(circuit.netlist, words)
     options = {"encoding": circuit.encoding, "adder_bits": circuit.adder_bits, "copies": circuit.copies}
     sizes = (circuit.k,) if circuit.k else range(3, LARGEST + 1)
-    for k, shallow in [(sizes[0], False), *((k, True) for k in sizes)]:
-        found = layers_of(plain, k=k, shallow=shallow, wired=True, **options)  # type: ignore[arg-type]
-        if found.depth <= depth:
-            return found
-    raise UsageError(
-        f"{circuit.netlist.name} takes {found.depth} hidden layers, and there are {depth} to write it into. Put it "
-        f"beside the host, where depth is no matter: where='sidecar'."
-    )
+
+    def leveled(k: int, *, shallow: bool) -> Layers:
+        return layers_of(plain, k=k, shallow=shallow, wired=True, **options)  # type: ignore[arg-type]
+
+    found = leveled(sizes[0], shallow=False)
+    if found.depth <= depth:
+        return found
+    # The largest tables make the fewest levels: if these are too many still, no others need be tried.
+    widest = leveled(sizes[-1], shallow=True)
+    if widest.depth > depth:
+        raise UsageError(
+            f"{circuit.netlist.name} takes {widest.depth} hidden layers, and there are {depth} to write it into. Put "
+            f"it beside the host, where depth is no matter: where='sidecar'."
+        )
+    narrower = (leveled(k, shallow=True) for k in sizes[:-1])
+    return next((layers for layers in narrower if layers.depth <= depth), widest)

@@ -55,21 +55,27 @@ def _ascii(file: str, rest: bytes, most: int, inputs: int, outputs: int, ands: i
             raise place.wrong(f"Literal {max(found)} is beyond the largest variable, {most}.")
         return place, found
 
+    Place(file, 1).refuse_many(inputs)
     circuit = Wires()
-    circuit.given("0", 0, Place(file, 1))
+    circuit.given(_wire(0), 0, Place(file, 1))
     given = [row(at, 1) for at in range(inputs)]
     asked = [row(inputs + at, 1) for at in range(outputs)]
     for at in range(inputs + outputs, inputs + outputs + ands):
         place, (gate, left, right) = row(at, 3)
         if gate & 1 or gate == 0:
             raise place.wrong(f"An AND defines an even literal, 2 or more; got {gate}.")
-        circuit.drive(str(gate >> 1), [str(left >> 1), str(right >> 1)], _and(left & 1, right & 1), place)
+        circuit.drive(_wire(gate), [_wire(left), _wire(right)], _and(left & 1, right & 1), place)
     for place, (literal,) in given:
         if literal & 1 or literal == 0:
             raise place.wrong(f"An input is an even literal, 2 or more; got {literal}.")
     return _named(
         file, circuit, [(p, x[0]) for p, x in given], [(p, x[0]) for p, x in asked], lines[inputs + outputs + ands :]
     )
+
+
+def _wire(literal: int) -> str:
+    """What the wire of a variable is called: by the literal that defines it, as in the file."""
+    return f"literal {literal & ~1}"
 
 
 def _and(left: int, right: int):  # type: ignore[no-untyped-def]
@@ -81,9 +87,10 @@ def _and(left: int, right: int):  # type: ignore[no-untyped-def]
 
 def _binary(file: str, rest: bytes, most: int, inputs: int, outputs: int, ands: int) -> Netlist:
     circuit = Wires()
-    circuit.given("0", 0, Place(file, 1))
-    Place(file, 1).refuse_many(inputs)
-    given = [(Place(file, 1), 2 * (i + 1)) for i in range(inputs)]
+    circuit.given(_wire(0), 0, Place(file, 1))
+    place = Place(file, 1)
+    place.refuse_many(inputs)
+    given = [(place, 2 * (i + 1)) for i in range(inputs)]
     asked = []
     for at in range(outputs):
         line, found, rest = rest.partition(b"\n")
@@ -103,7 +110,7 @@ def _binary(file: str, rest: bytes, most: int, inputs: int, outputs: int, ands: 
         _, left, right = literals
         if left == 2 * gate:
             raise place.wrong(f"AND {2 * gate} reads itself.")
-        circuit.drive(str(gate), [str(left >> 1), str(right >> 1)], _and(left & 1, right & 1), place)
+        circuit.drive(_wire(2 * gate), [_wire(left), _wire(right)], _and(left & 1, right & 1), place)
     return _named(file, circuit, given, asked, rest[at:].decode("latin-1").split("\n"))
 
 
@@ -139,7 +146,7 @@ def _named(
     for port, positions in ports(names["i"]):
         for position, literal in zip(positions, circuit.builder.input(port, len(positions)), strict=True):
             place, read = given[position]
-            circuit.given(str(read >> 1), literal, place)
+            circuit.given(_wire(read), literal, place)
     circuit.build_all()
-    found = [circuit.literal(str(literal >> 1), place) ^ literal & 1 for place, literal in asked]
+    found = [circuit.literal(_wire(literal), place) ^ literal & 1 for place, literal in asked]
     return circuit.builder.netlist(file, [(port, [found[i] for i in at]) for port, at in ports(names["o"])])

@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,24 @@ from typing import Any
 from holdfast.circuits.builder import Builder
 from holdfast.circuits.formats.wires import Place, Wires, inverse, same
 from holdfast.circuits.netlist import FALSE, TRUE, Netlist
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UsageError, nearest
 
 SECONDS = 600
 """How long Yosys may take."""
+WIDEST = 1 << 13
+"""Bits of a word, at most: Yosys takes time that grows with its square."""
 RUN = "import sys\nfrom pyosys import libyosys as ys\nd = ys.Design()\nfor p in sys.argv[1:]: ys.run_pass(p, d)"
 ABSENT = "No module named 'pyosys'"
+SOURCE = "source.v"
+"""What Yosys sees the file as, in a folder of its own: it takes some names for commands, patterns or options."""
 # Arithmetic becomes $alu cells (sums, differences and comparisons), which stay words; all else becomes gates.
-READ = (
-    "read_verilog -sv {path}",
-    "hierarchy -check {top}",
+READ = (f"read_verilog -sv {SOURCE}", "write_rtlil read", "hierarchy -check {top}", "write_rtlil elaborated")
+PASSES = (
     "proc",
     "flatten",
     "check",
-    "write_json {early}",
-    "write_rtlil {rtlil}",
-)
-PASSES = (
+    "write_json early",
+    "write_rtlil joined",
     "opt -full",
     "wreduce",
     "memory -nomap",
@@ -41,11 +43,19 @@ PASSES = (
     "alumacc",
     *["techmap t:* t:$alu %d"] * 3,  # products become sums, which have cells of their own
     "opt_clean",
-    "write_json {late}",
+    "write_json late",
 )
-DRIVERS = ("multiple conflicting drivers", "used but has no driver")
-"""Warnings of `check` that are errors here. What it says of loops is not: words may look like one that bits are not
-in."""
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+REACHES_OUT = re.compile(r'`include\b|\$readmem[bh]\b|"DPI')
+"""What would have Yosys open another file, or run what is no Verilog."""
+UNKNOWN = re.compile(r"(?!\\(?:CLK|EN) ).*?'[01xzm-]*([xz])")
+"""A value that is or has x or z; of a read-only memory's clock and enable it is Yosys's own."""
+LITERAL = re.compile(r"'s?[bodh][0-9a-f?_]*[xz]|'[xz]\b", re.IGNORECASE)
+DRIVERS = ("multiple conflicting drivers", "conflicting with a constant", "used but has no driver")
+SELECTS = ("out of bounds", "to undef")
+"""Warnings that are errors here, since without the error the circuit would be another one. What `check` says of loops
+is none: words may look like one that bits are not in. Tri-states are looked for in what was read."""
+HARMLESS = ("logic loop", "limited support for tri-state")
 CONSTANTS = {"0": FALSE, "1": TRUE, "x": FALSE, "z": FALSE}
 DRIVE = "Every wire has one driver: an assignment, a gate or an input."
 TWO_INPUTS = ("$_AND_", "$_OR_", "$_XOR_", "$_XNOR_", "$_NAND_", "$_NOR_", "$_ANDNOT_", "$_ORNOT_")
@@ -54,44 +64,107 @@ TWO_INPUTS = ("$_AND_", "$_OR_", "$_XOR_", "$_XNOR_", "$_NAND_", "$_NOR_", "$_AN
 def read_verilog(path: Path, top: str | None = None) -> Netlist:
     """A module of a Verilog file, and what it instantiates from the same file.
 
-    A bit that is assigned x or z may be anything: Yosys chooses, and 0 is taken where it does not.
+    What Verilog leaves undefined for some inputs only (an index beyond a word, a division by 0) is what Yosys makes of
+    it, with a Python warning; so is all else that Yosys warns of, unless it changes the circuit: that is refused.
 
     Args:
         path: the file.
         top: name of the module. Default: the one that no other instantiates.
 
     Raises:
-        HoldfastError: Yosys is not installed, or what it says is wrong; a register or a latch.
+        UsageError: no such module, or several that may be meant.
+        HoldfastError: Yosys is not installed, or what it says is wrong; a register or a latch; x or z as a value; a
+            select beyond a word; a word that is too wide; another file that is asked for.
     """
-    if wrong := next((c for c in str(path) if c in " \"';#\\" or not c.isprintable()), None):
-        raise HoldfastError(f"Yosys can't read a path with {wrong!r} in it: rename {path}.")
+    if top is not None and not IDENTIFIER.fullmatch(top):
+        raise UsageError(f"--top: expected the name of a Verilog module (letters, digits, _ and $); got {top!r}.")
+    source = path.read_bytes()
+    text = source.decode("utf-8", "replace")
+    if found := REACHES_OUT.search(text):
+        raise _at(text, found.start(), path).wrong(
+            f"{found[0].strip(chr(34))} is not read: a circuit is what stands in its file. Put it in here."
+        )
     with tempfile.TemporaryDirectory() as folder:
-        files = {name: Path(folder) / name for name in ("early", "rtlil", "late")}
+        (Path(folder) / SOURCE).write_bytes(source)
         chosen = f"-top {top}" if top else "-auto-top"
-        _yosys([p.format(path=path, top=chosen, **files) for p in READ + PASSES], path)
-        try:
-            early, rtlil, late = (files[name].read_text(encoding="utf-8") for name in ("early", "rtlil", "late"))
-        except UnicodeDecodeError as error:
-            raise HoldfastError(
-                f"{path} has a name or a string that is not UTF-8 ({error.object[error.start]:#x} "
-                f"in it). Rename it; comments may hold anything."
-            ) from None
-        _refuse_second_drivers(rtlil, path)
+        steps = [step.format(top=chosen) for step in READ]
+        said = _yosys(steps, folder, path)
+        if (Path(folder) / "read").exists():
+            _refuse_top(_text(folder, "read", path), top, path)
+        _refuse_said(said, path)
+        _refuse_unknown(_text(folder, "elaborated", path), text, path)
+        said = _yosys([*steps, *PASSES], folder, path)
+        if (Path(folder) / "joined").exists():
+            _refuse_second_drivers(_text(folder, "joined", path), text, path)
+        _refuse_said(said, path)
         # As it is before anything is optimised: a latch may become a constant.
-        _refuse_registers(_top(early)[1], path)
-        name, module = _top(late)
+        early = _top(_text(folder, "early", path))[1]
+        _refuse_registers(early, path)
+        _warn(said, early, path)
+        name, module = _top(_text(folder, "late", path))
         return _netlist(name, _named(module), path)
 
 
+def _text(folder: str, name: str, path: Path) -> str:
+    """What Yosys wrote."""
+    try:
+        return (Path(folder) / name).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise HoldfastError(
+            f"{path} has a name or a string that is not UTF-8 ({error.object[error.start]:#x} "
+            f"in it). Rename it; comments may hold anything."
+        ) from None
+
+
+def _at(text: str, position: int, path: Path) -> Place:
+    return Place(str(path), 1 + text.count("\n", 0, position))
+
+
 def _top(design: str) -> tuple[str, dict[str, Any]]:
-    modules = json.loads(design)["modules"]
-    for name, module in modules.items():
-        if int(module["attributes"].get("top", "0"), 2) or len(modules) == 1:
-            return name, module
-    raise HoldfastError(f"There is no top module among {', '.join(modules) or 'none'}. Name it: --top MODULE.")
+    modules: dict[str, Any] = json.loads(design)["modules"]
+    return next((m for m in modules.items() if int(m[1]["attributes"].get("top", "0"), 2)), None) or modules.popitem()
 
 
-def _refuse_second_drivers(rtlil: str, path: Path) -> None:
+def _refuse_top(rtlil: str, top: str | None, path: Path) -> None:
+    """A file in which it is not plain which module is meant."""
+    modules = re.findall(r"^module \\(\S+)", rtlil, re.MULTILINE)
+    if not modules:
+        raise HoldfastError(f"{path} has no module. Expected: module NAME(input ..., output ...); ... endmodule")
+    if top is not None:
+        if top not in modules:
+            raise nearest(top, modules, what=f"module of {path.name}")
+        return
+    used = set(re.findall(r"^  cell \\(\S+) ", rtlil, re.MULTILINE))
+    tops = [module for module in modules if module not in used]
+    if len(tops) != 1:
+        raise UsageError(
+            f"{path} has {len(tops)} modules that no other instantiates, and one circuit is wanted. Name it: "
+            f"--top {' or --top '.join(tops or modules)}."
+        )
+
+
+def _refuse_unknown(rtlil: str, text: str, path: Path) -> None:
+    """Words that are too wide, and values x and z, as they stand before `proc`, which has x for what never is read."""
+    place: Place | None = None
+    for line in rtlil.split("\n"):
+        keyword, _, rest = line.strip().partition(" ")
+        if keyword == "attribute" and (found := re.match(r'\\src "[^":]*:(\d+)', rest)):
+            place = Place(str(path), int(found[1]))
+        elif keyword == "wire" and (found := re.match(r"width (\d+)", rest)) and int(found[1]) > WIDEST:
+            raise (place or Place(str(path), 1)).wrong(
+                f"Expected words of up to {WIDEST:,} bits; got one of {int(found[1]):,}. Split it."
+            )
+        elif keyword in ("connect", "assign", "switch") and (found := UNKNOWN.match(rest)):
+            written = LITERAL.search(text)
+            of_its_own = line.startswith("    ") and place
+            place = of_its_own or (_at(text, written.start(), path) if written else Place(str(path), 1))
+            what = "z: the circuit has no tri-state wires" if found[1] == "z" else "x, which is no value of a bit"
+            raise place.wrong(f"A wire is given {what}. Give it 0 or 1 there.")
+        elif keyword == "end" and not line.startswith("    "):
+            place = None
+
+
+def _refuse_second_drivers(rtlil: str, text: str, path: Path) -> None:
     """Two continuous assignments to one wire: Yosys joins them without a word."""
     driven: dict[str, list[range]] = {}
     for sides in re.findall(r"^  connect (.*)$", rtlil, re.MULTILINE):
@@ -99,7 +172,10 @@ def _refuse_second_drivers(rtlil: str, path: Path) -> None:
         for wire, high, low in re.findall(r"(\S+)(?: \[(\d+)(?::(\d+))?\])?", left[0].strip("{ }") if left else ""):
             bits = range(int(low or high), int(high) + 1) if high else range(1 << 30)
             if any(max(bits[0], old[0]) <= min(bits[-1], old[-1]) for old in driven.get(wire, [])):
-                raise HoldfastError(f"{path}: {wire.lstrip(chr(92))} is assigned twice. {DRIVE}")
+                name = wire.lstrip("\\")
+                written = [found.start() for found in re.finditer(rf"\bassign\s+{re.escape(name)}(?![\w$])", text)]
+                where = f"{path}, line {_at(text, written[1], path).line}" if len(written) > 1 else str(path)
+                raise HoldfastError(f"{where}: {name} is assigned twice. {DRIVE}")
             driven.setdefault(wire, []).append(bits)
 
 
@@ -113,16 +189,17 @@ def _refuse_registers(module: dict[str, Any], path: Path) -> None:
             )
 
 
-def _yosys(passes: Sequence[str], path: Path) -> None:
+def _yosys(passes: Sequence[str], folder: str, path: Path) -> str:
+    """What Yosys prints, and an error as its last line if it stops."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", RUN, *passes], capture_output=True, timeout=SECONDS, check=False,
+            [sys.executable, "-c", RUN, *passes], capture_output=True, timeout=SECONDS, check=False, cwd=folder,
             encoding="utf-8", errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise HoldfastError(
             f"Yosys took more than {SECONDS} seconds over {path} and was stopped. Is there a loop without end in it, "
-            f"or a word of millions of bits? Else run Yosys yourself, and give the circuit as BLIF."
+            f"or a very wide word? Else run Yosys yourself, and give the circuit as BLIF."
         ) from None
     said = done.stdout + done.stderr
     if ABSENT in said:
@@ -130,13 +207,44 @@ def _yosys(passes: Sequence[str], path: Path) -> None:
             'Verilog is read by Yosys, which is not installed. Install it: pip install "holdfast[hdl]". Or give the '
             "circuit as BLIF, AIGER or Bristol Fashion."
         )
-    wrong = [line for line in said.split("\n") if "ERROR" in line or any(w in line for w in DRIVERS)]
-    if wrong or done.returncode != 0:
-        what = (wrong or said.strip().split("\n")[-1:])[0].strip()
-        mend = DRIVE if any(w in what for w in DRIVERS) else ""
-        raise HoldfastError(
-            f"Yosys refuses {path}: {what.removeprefix('Warning: ').rstrip(':.')}{mend and f'. {mend}'}"
-        )
+    said = said.replace(SOURCE, str(path)).strip()
+    if done.returncode and "ERROR" not in said:
+        said += f"\nERROR: {said.splitlines()[-1] if said else f'Yosys stopped with status {done.returncode}'}"
+    return said
+
+
+def _refuse_said(said: str, path: Path) -> None:
+    """Errors, and warnings that mean another circuit."""
+    lines = said.splitlines()
+    errors = [line for line in lines if "ERROR" in line]
+    wrong = errors or [line for line in lines if any(words in line for words in (*DRIVERS, *SELECTS))]
+    if wrong:
+        mend = ""
+        if not errors:
+            mend = DRIVE if any(words in wrong[0] for words in DRIVERS) else "Select bits that there are."
+        if "WIDTH_LIMIT" in wrong[0]:
+            mend = f"Expected words of up to {WIDEST:,} bits: split what is wider."
+        what = wrong[0].strip().replace("Warning: ", "", 1).rstrip(":.")
+        raise HoldfastError(f"Yosys refuses {path}: {what}{mend and f'. {mend}'}")
+
+
+def _warn(said: str, early: dict[str, Any], path: Path) -> None:
+    """What Yosys warns of, and what is undefined for some inputs."""
+    warned = [line.replace("Warning: ", "", 1) for line in said.splitlines() if "Warning: " in line]
+    told = [f"Yosys warns of {path}: {line}" for line in warned if not any(words in line for words in HARMLESS)]
+    for place, what in dict.fromkeys(_undefined(early, path)):
+        told.append(f"{place.file}, line {place.line}: {what} is x in Verilog; here it is what Yosys makes of it.")
+    for sentence in dict.fromkeys(told):
+        warnings.warn(sentence, stacklevel=3)
+
+
+def _undefined(module: dict[str, Any], path: Path) -> Iterator[tuple[Place, str]]:
+    for cell in module["cells"].values():
+        kind, pins = cell["type"], cell["connections"]
+        if kind == "$shiftx" and 1 << min(len(pins["B"]), 30) > len(pins["A"]):
+            yield _place(cell, path), f"an index beyond the {len(pins['A'])} bits of its word"
+        elif kind in ("$div", "$mod", "$divfloor", "$modfloor") and set(pins["B"]) - {"0", "1"}:
+            yield _place(cell, path), "a division by 0"
 
 
 def _named(module: dict[str, Any]) -> dict[str, Any]:
@@ -183,20 +291,21 @@ def _netlist(name: str, module: dict[str, Any], path: Path) -> Netlist:
 
 
 def _place(cell: dict[str, Any], path: Path) -> Place:
-    found = re.match(r"(.*?):(\d+)", cell["attributes"].get("src", ""))
-    return Place(found[1], int(found[2])) if found else Place(str(path), 1)
+    found = re.match(r"[^:]*:(\d+)", cell["attributes"].get("src", ""))
+    return Place(str(path), int(found[1]) if found else 1)
 
 
 def _cell(circuit: Wires, cell: dict[str, Any], place: Place) -> None:
     kind, pins = cell["type"], cell["connections"]
     if kind == "$alu":
         read = [*pins["A"], *pins["B"], *pins["CI"], *pins["BI"]]
-        width = len(pins["Y"])
         extend = [int(cell["parameters"][f"{side}_SIGNED"], 2) for side in "AB"]
+        words = f"words of {pins['Y'][0]}"  # no wire is called so
+        alu = Alu(len(pins["A"]), len(pins["B"]), len(pins["Y"]), extend)
+        circuit.drive(words, read, alu.add, place)
         for pin in ("Y", "X", "CO"):
             for at, wire in enumerate(pins[pin]):
-                make = partial(_alu, pin, at, (len(pins["A"]), len(pins["B"]), width), extend)
-                circuit.drive(wire, read, make, place)
+                circuit.drive(wire, [words], partial(alu.bit, pin, at), place)
     elif kind in TWO_INPUTS:
         circuit.drive(pins["Y"][0], [pins["A"][0], pins["B"][0]], partial(_gate, kind), place)
     elif kind == "$_MUX_":
@@ -222,21 +331,29 @@ def _mux(builder: Builder, literals: Sequence[int]) -> int:
     return builder.choose(*literals)
 
 
-def _alu(
-    pin: str, at: int, widths: tuple[int, int, int], extend: Sequence[int], builder: Builder, literals: Sequence[int]
-) -> int:
+class Alu:
     """Yosys's $alu: Y = A + (B xor BI) + CI, X = A xor B xor BI, CO the carry out of every bit."""
-    of_a, of_b, width = widths
-    a, b, (carry, invert) = literals[:of_a], literals[of_a : of_a + of_b], literals[of_a + of_b :]
-    a, b = (
-        [*word, *[(word[-1] if signed and word else FALSE)] * width][:width]
-        for word, signed in ((a, extend[0]), (b, extend[1]))
-    )
-    b = [builder.differ(bit, invert) for bit in b]
-    if pin == "X":
-        return builder.differ(a[at], b[at])
-    sums = builder.add(a, b, carry)
-    if pin == "Y" or at == width - 1:
-        return sums[at if pin == "Y" else width]
-    # The carry into the next bit is what makes its sum.
-    return builder.differ(builder.differ(a[at + 1], b[at + 1]), sums[at + 1])
+
+    def __init__(self, of_a: int, of_b: int, width: int, extend: Sequence[int]) -> None:
+        self.of_a, self.of_b, self.width, self.extend = of_a, of_b, width, extend
+
+    def add(self, builder: Builder, literals: Sequence[int]) -> int:
+        """Both words at the width of the result, and their sum; what its bits wait for."""
+        a, b = literals[: self.of_a], literals[self.of_a : self.of_a + self.of_b]
+        carry, invert = literals[self.of_a + self.of_b :]
+        self.a, b = (
+            [*word, *[(word[-1] if signed and word else FALSE)] * self.width][: self.width]
+            for word, signed in zip((a, b), self.extend, strict=True)
+        )
+        self.b = [builder.differ(bit, invert) for bit in b]
+        self.sums = builder.add(self.a, self.b, carry)
+        return self.sums[0]
+
+    def bit(self, pin: str, at: int, builder: Builder, _: Sequence[int]) -> int:
+        """A bit of one of the outputs."""
+        if pin == "X":
+            return builder.differ(self.a[at], self.b[at])
+        if pin == "Y" or at == self.width - 1:
+            return self.sums[at if pin == "Y" else self.width]
+        # The carry into the next bit is what makes its sum.
+        return builder.differ(builder.differ(self.a[at + 1], self.b[at + 1]), self.sums[at + 1])

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.circuits.builder import Builder
+from holdfast.circuits.netlist import MOST_INPUTS
 from holdfast.errors import HoldfastError
 
 Make = Callable[[Builder, Sequence[int]], int]
 """Builds a gate on the literals of its inputs, and returns the literal of its output."""
 LARGEST = 10**8
 """Of the numbers in a file, at most: one that says more is taken for damaged."""
-INPUTS = 10**6
-"""Input bits of a circuit, at most, where a file only counts them and a damaged count would fill the memory."""
 INDEXED = re.compile(r"(.+)\[([0-9]{1,9})\]")
 
 
@@ -52,10 +51,12 @@ class Place:
         """Inputs that the file counts and does not list.
 
         Raises:
-            HoldfastError: more than a million.
+            HoldfastError: more than `MOST_INPUTS`.
         """
-        if inputs > INPUTS:
-            raise self.wrong(f"Expected up to {INPUTS:,} inputs; got {inputs:,}. The file is damaged, or too large.")
+        if inputs > MOST_INPUTS:
+            raise self.wrong(
+                f"Expected up to {MOST_INPUTS:,} inputs; got {inputs:,}. The file is damaged, or too large."
+            )
 
 
 @dataclass(frozen=True)
