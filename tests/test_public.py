@@ -24,6 +24,8 @@ PUBLIC = {
     "LabelSmoothing",
     "EarlyStopping",
     "Dropout",
+    "Distil",
+    "Subset",
     "Circuit",
     "Clip",
     "Loss",

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import SGD as SGD
     from holdfast.pressures import Adam as Adam
     from holdfast.pressures import Clip as Clip
+    from holdfast.pressures import Distil as Distil
     from holdfast.pressures import Dropout as Dropout
     from holdfast.pressures import EarlyStopping as EarlyStopping
     from holdfast.pressures import Fit as Fit
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import Quantise as Quantise
     from holdfast.pressures import Reinitialise as Reinitialise
     from holdfast.pressures import Sign as Sign
+    from holdfast.pressures import Subset as Subset
     from holdfast.pressures import Term as Term
     from holdfast.pressures import UnitNoise as UnitNoise
     from holdfast.pressures import Unlearn as Unlearn
@@ -110,6 +112,7 @@ _PUBLIC = {
         "SGD",
         "Adam",
         "Clip",
+        "Distil",
         "Dropout",
         "EarlyStopping",
         "Fit",
@@ -123,6 +126,7 @@ _PUBLIC = {
         "Quantise",
         "Reinitialise",
         "Sign",
+        "Subset",
         "Term",
         "UnitNoise",
         "Unlearn",

@@ -3,6 +3,7 @@
 from holdfast.pressures.attackers import attackers
 from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.clip import Clip
+from holdfast.pressures.distil import Distil
 from holdfast.pressures.dropout import Dropout
 from holdfast.pressures.early_stopping import EarlyStopping
 from holdfast.pressures.fit import Fit
@@ -15,6 +16,7 @@ from holdfast.pressures.only_units import OnlyUnits
 from holdfast.pressures.optimisers import SGD, Adam, Sign
 from holdfast.pressures.quantise import Quantise
 from holdfast.pressures.sam import SAM
+from holdfast.pressures.subset import Subset
 from holdfast.pressures.terms import Term
 from holdfast.pressures.unit_noise import UnitNoise
 from holdfast.pressures.weight_decay import WeightDecay
@@ -25,6 +27,7 @@ __all__ = [
     "Adam",
     "Checkpoint",
     "Clip",
+    "Distil",
     "Dropout",
     "EarlyStopping",
     "Fit",
@@ -38,6 +41,7 @@ __all__ = [
     "Quantise",
     "Reinitialise",
     "Sign",
+    "Subset",
     "Term",
     "UnitNoise",
     "Unlearn",
