@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from holdfast.notebook import Result as Result
     from holdfast.notebook import audit as audit
     from holdfast.notebook import plant as plant
+    from holdfast.pressures import NAD as NAD
     from holdfast.pressures import SAM as SAM
     from holdfast.pressures import SGD as SGD
     from holdfast.pressures import Adam as Adam
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import EarlyStopping as EarlyStopping
     from holdfast.pressures import Fit as Fit
     from holdfast.pressures import Freeze as Freeze
+    from holdfast.pressures import Generations as Generations
     from holdfast.pressures import Inject as Inject
     from holdfast.pressures import LabelSmoothing as LabelSmoothing
     from holdfast.pressures import LastLayer as LastLayer
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import Unlearn as Unlearn
     from holdfast.pressures import WeightDecay as WeightDecay
     from holdfast.pressures import attackers as attackers
+    from holdfast.probes import Agreement as Agreement
     from holdfast.probes import Barrier as Barrier
     from holdfast.probes import Collapse as Collapse
     from holdfast.probes import DeadUnits as DeadUnits
@@ -108,6 +111,7 @@ _PUBLIC = {
     ),
     "notebook": ("Result", "audit", "plant"),
     "pressures": (
+        "NAD",
         "SAM",
         "SGD",
         "Adam",
@@ -117,6 +121,7 @@ _PUBLIC = {
         "EarlyStopping",
         "Fit",
         "Freeze",
+        "Generations",
         "Inject",
         "LabelSmoothing",
         "LastLayer",
@@ -133,7 +138,7 @@ _PUBLIC = {
         "WeightDecay",
         "attackers",
     ),
-    "probes": ("Barrier", "Collapse", "DeadUnits", "Exposure", "Loss", "Pull", "TriggerRate", "Unmoved"),
+    "probes": ("Agreement", "Barrier", "Collapse", "DeadUnits", "Exposure", "Loss", "Pull", "TriggerRate", "Unmoved"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
     "study": ("Study",),

@@ -8,9 +8,11 @@ from holdfast.pressures.dropout import Dropout
 from holdfast.pressures.early_stopping import EarlyStopping
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.freeze import Freeze
+from holdfast.pressures.generations import Generations
 from holdfast.pressures.label_smoothing import LabelSmoothing
 from holdfast.pressures.layers import LastLayer, Reinitialise
 from holdfast.pressures.mixes import Inject, Poison, Unlearn
+from holdfast.pressures.nad import NAD
 from holdfast.pressures.noise import Noise
 from holdfast.pressures.only_units import OnlyUnits
 from holdfast.pressures.optimisers import SGD, Adam, Sign
@@ -22,6 +24,7 @@ from holdfast.pressures.unit_noise import UnitNoise
 from holdfast.pressures.weight_decay import WeightDecay
 
 __all__ = [
+    "NAD",
     "SAM",
     "SGD",
     "Adam",
@@ -32,6 +35,7 @@ __all__ = [
     "EarlyStopping",
     "Fit",
     "Freeze",
+    "Generations",
     "Inject",
     "LabelSmoothing",
     "LastLayer",
