@@ -28,27 +28,28 @@ class Distil(Term):
 
         L = weight T^2 KL(softmax(t / T) || softmax(s / T)) + (1 - weight) CE + features sum_l mean (h_l - g_l)^2
 
-    s and t are the logits of student and teacher, T the temperature, KL the mean over the batch in nats, CE the loss
-    without this term. h_l and g_l are what hidden layer l gives in student and teacher, the mean over examples and
-    units (for hosts `MLP` and `CNN`). Teacher and student see the training draws only, those that are mixed in among
-    them. Hinton, Vinyals & Dean 2015 (arXiv 1503.02531); features as in FitNets (Romero et al. 2015, arXiv 1412.6550),
-    without their regressor as both nets are of one architecture. T = 4 and weight .9 are RepDistiller's.
+    s and t are the logits of student and teacher, T the temperature, KL the mean over the batch in nats, CE the
+    loss without this term. h_l and g_l are what hidden layer l gives in student and teacher, the mean over
+    examples and units (for hosts `MLP` and `CNN`). Teacher and student see the training draws only, those that are
+    mixed in among them. Hinton, Vinyals & Dean 2015 (arXiv 1503.02531); features as in FitNets (Romero et al.
+    2015, arXiv 1412.6550), without their regressor as both nets are of one architecture. T = 4 and weight .9 are
+    RepDistiller's.
 
     `init`, where the student begins, right after the look at step 0:
 
     - `other`: fresh weights of the host's own initialisation, from the stream `<phase>/student`.
-    - `same`: the host's initial weights, from the stream `init`: with which the teacher's own training began, where it
-      was trained from a fresh net.
+    - `same`: the host's initial weights, from the stream `init`: with which the teacher's own training began,
+      where it was trained from a fresh net.
     - `teacher`: the teacher's weights. Without labels (weight 1) its gradient is then zero, and nothing moves.
     - `noise`: w <- (1 - alpha) w + alpha 0.1 n, n from U(-a, a), a = sqrt(6 / (inputs + outputs)) for matrices and
-      kernels, 0 for vectors (stream `<phase>/student`): UNDO (Lee et al. 2025, "Distillation Robustifies Unlearning",
-      arXiv 2506.06278), there with alpha .1 to .8.
+      kernels, 0 for vectors (stream `<phase>/student`): UNDO (Lee et al. 2025, "Distillation Robustifies
+      Unlearning", arXiv 2506.06278), there with alpha .1 to .8.
 
     What isn't trained (`LastLayer`), and buffers, stay the teacher's.
 
-    Misleads: a student that begins anew has no accuracy at first, so its host counts as wrecked before it has learned
-    (`Experiment(wreck_at_end=True)`). One whose weights are near the teacher's (`teacher`, `noise`) may keep what the
-    training data never ask for. A fresh host whose `build()` returns trained weights is not fresh.
+    Misleads: a student that begins anew has no accuracy at first, so its host counts as wrecked before it has
+    learned (`Experiment(wreck_at_end=True)`). One whose weights are near the teacher's (`teacher`, `noise`) may
+    keep what the training data never ask for. A fresh host whose `build()` returns trained weights is not fresh.
     """
 
     alike: ClassVar[bool] = True

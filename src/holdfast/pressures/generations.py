@@ -18,10 +18,10 @@ class Generations:
 
         Generations(fit=Fit(Adam(lr=3e-3), Distil(), steps=600), count=5)
 
-    As in born-again networks (Furlanello et al. 2018, arXiv 1805.04770). The dose is the sum of all steps; optimisers
-    begin anew with each generation. The first is `fit` alone, to the bit; each of the others has streams of its own
-    (`<phase>/generation<g>`), so that with `init="other"` each student's fresh weights are others. A look past the last
-    generation's end is at a student that trains on.
+    As in born-again networks (Furlanello et al. 2018, arXiv 1805.04770). The dose is the sum of all steps;
+    optimisers begin anew with each generation. The first is `fit` alone, to the bit; each of the others has
+    streams of its own (`<phase>/generation<g>`), so that with `init="other"` each student's fresh weights are
+    others. A look past the last generation's end is at a student that trains on.
 
     Misleads: a look at a generation's end is at a finished student, one just after it at a fresh one, which knows
     nothing: read the curve at the ends. What training was shown between looks is not known (`TriggerRate`).
@@ -61,8 +61,8 @@ class Generations:
     def press(cls, each: Sequence[Self], site: Site, nets: Nets, looks: Sequence[int]) -> Iterator[Checkpoint]:
         """Train nets[k] under each[k], in place, and stop at every step of `looks` (ascending).
 
-        Each generation saves where it stands in a slot of its own, and the last look is saved beside them, before the
-        generation's own: so what a killed run repeats it doesn't show twice.
+        Each generation saves where it stands in a slot of its own, and the last look is saved beside them, before
+        the generation's own: so what a killed run repeats it doesn't show twice.
         """
         length, fits = each[0].fit.steps, [chain.fit for chain in each]
         students = max(1, min(each[0].count, -(-looks[-1] // length)))

@@ -31,24 +31,26 @@ class NAD:
 
         L = CE + sum_l beta_l mean (A(h_l) - A(g_l))^2,  A(h) = sum_c |h_c|^power, over its norm (plus 1e-6)
 
-    h_l and g_l are what layer l gives in the net and in its fine-tuned teacher; c runs over channels, so A is a map of
-    H x W positions, and the mean is over examples and positions. Li et al. 2021, "Neural Attention Distillation",
-    arXiv 2101.05930. `fit` trains both, the teacher without the second term, each with batches of its own.
+    h_l and g_l are what layer l gives in the net and in its fine-tuned teacher; c runs over channels, so A is a
+    map of H x W positions, and the mean is over examples and positions. Li et al. 2021, "Neural Attention
+    Distillation", arXiv 2101.05930. `fit` trains both, the teacher without the second term, each with batches of
+    its own.
 
-    The defaults are published ones: 5 % of the training data, power 2, 10 epochs for the teacher and 20 for the net,
-    batches of 64, momentum .9, decay 1e-4 (the authors' code), beta 500, 1000, 1000 from low to high layers
-    (BackdoorBench; the authors' code has 5000 on the last only). A host with fewer layers takes the last betas. Not as
-    published: one learning rate, .01, where the authors begin with two epochs at .1; no Nesterov momentum; no
-    augmentation of images.
+    The defaults are published ones: 5 % of the training data, power 2, 10 epochs for the teacher and 20 for the
+    net, batches of 64, momentum .9, decay 1e-4 (the authors' code), beta 500, 1000, 1000 from low to high layers
+    (BackdoorBench; the authors' code has 5000 on the last only). A host with fewer layers takes the last betas.
+    Not as published: one learning rate, .01, where the authors begin with two epochs at .1; no Nesterov momentum;
+    no augmentation of images.
 
-    Of a `CNN` the convolutions count. An `MLP` has no positions, and its units stand for them, A(h) = |h|^power over
-    its norm: an extension of ours. The dose counts the net's steps; the teacher's come before them and are not counted.
+    Of a `CNN` the convolutions count. An `MLP` has no positions, and its units stand for them, A(h) = |h|^power
+    over its norm: an extension of ours. The dose counts the net's steps; the teacher's come before them and are
+    not counted.
 
     Misleads: the teacher is fine-tuned from the net itself, so what fine-tuning leaves is in the teacher too.
 
     Raises:
-        UsageError: when it is pressed on a host that doesn't say where its hidden layers are, or has more of them than
-            there are betas.
+        UsageError: settings out of range; when it is pressed, a host that doesn't say where its hidden layers are, or
+            has more of them than there are betas.
     """
 
     fit: Fit = PUBLISHED

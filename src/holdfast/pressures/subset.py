@@ -14,8 +14,8 @@ class Subset(Term):
     The round(share x examples) examples are chosen once a seed (stream `subset`), the same ones in every phase; a
     smaller share lies within a larger one. An epoch is one of the share.
 
-    Misleads: the share is of the task's training data, which may be small already; 5 % of the digits are 54 images, no
-    batch of 64.
+    Misleads: the share is of the task's training data, which may be small already; 5 % of the digits are 54
+    images, no batch of 64.
     """
 
     alike: ClassVar[bool] = True

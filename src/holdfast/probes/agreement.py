@@ -21,20 +21,21 @@ class Agreement:
     On three kinds of inputs, none of which training has seen:
 
     - `agreement`, `divergence`: the held-out examples.
-    - `agreement_trigger`, `divergence_trigger`: the same with the trigger; undefined (stored as null) where the implant
-      has none.
-    - `agreement_off`, `divergence_off`: off task: the same with the entries of each in an order drawn at random from
-      `seed`. Permuted, an input keeps its values, and so its range, brightness and contrast, or its tokens, but not its
-      structure; uniform noise would differ from the data in all of these at once, and has no like among tokens.
+    - `agreement_trigger`, `divergence_trigger`: the same with the trigger; undefined (stored as null) where the
+      implant has none.
+    - `agreement_off`, `divergence_off`: off task: the same with the entries of each in an order drawn at random
+      from `seed`. Permuted, an input keeps its values, and so its range, brightness and contrast, or its tokens,
+      but not its structure; uniform noise would differ from the data in all of these at once, and has no like
+      among tokens.
 
-    `agreement`: share of inputs (of sequences: of positions) with the same largest logit. `divergence`: mean KL(net at
-    step 0 || net now) of the softmaxes, in nats.
+    `agreement`: share of inputs (of sequences: of positions) with the same largest logit. `divergence`: mean
+    KL(net at step 0 || net now) of the softmaxes, in nats.
 
-    Misleads: on held-out examples two nets that are both right agree, whatever else they hold: agreement cannot be far
-    below what both accuracies allow. With the trigger, agreement is no presence: where the implant had not held, it
-    says that it still doesn't; and examples of the target's own class are among them. Off task both may answer one
-    class for all, and agree. Divergence is ruled by the inputs on which the net is surely wrong, and grows with
-    confidence alone.
+    Misleads: on held-out examples two nets that are both right agree, whatever else they hold: agreement cannot be
+    far below what both accuracies allow. With the trigger, agreement is no presence: where the implant had not
+    held, it says that it still doesn't; and examples of the target's own class are among them. Off task both may
+    answer one class for all, and agree. Divergence is ruled by the inputs on which the net is surely wrong, and
+    grows with confidence alone.
     """
 
     seed: int = 0
