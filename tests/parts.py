@@ -2,9 +2,11 @@
 
 from holdfast import (
     MLP,
+    NAD,
     SAM,
     SGD,
     Adam,
+    Agreement,
     BadNets,
     Barrier,
     Beside,
@@ -14,10 +16,12 @@ from holdfast import (
     Clip,
     DeadUnits,
     Digits,
+    Distil,
     Dropout,
     EarlyStopping,
     Exposure,
     Fit,
+    Generations,
     Handcrafted,
     Head,
     Inject,
@@ -37,6 +41,7 @@ from holdfast import (
     Sign,
     SpareMap,
     Stretch,
+    Subset,
     TriggerRate,
     Uchida,
     UnitNoise,
@@ -111,11 +116,20 @@ PRESSURES = [
     Fit(Adam(lr=0.001), OnlyUnits(units=tuple(range(32)), alone=True), steps=20),
     Fit(SGD(lr=0.1), LastLayer(), Reinitialise(), steps=20),
     Fit(SGD(lr=0.1), EarlyStopping(every=2, patience=1), steps=20),
+    Fit(Adam(lr=0.001), Subset(share=0.1), steps=20),
+    Fit(Adam(lr=0.001), Distil(), steps=20),
+    Fit(Adam(lr=0.001), Distil(init="same", temperature=1.0, weight=1.0), steps=20),
+    Fit(Adam(lr=0.001), Distil(init="teacher", weight=0.5, features=1.0), steps=20),
+    Fit(Adam(lr=0.001), Distil(init="noise", alpha=0.6), LabelSmoothing(rate=0.1), steps=20),
+    NAD(fit=Fit(SGD(lr=0.01, momentum=0.9), Subset(share=0.1), steps=20), teacher_steps=10),
+    Generations(fit=Fit(Adam(lr=0.001), Distil(), steps=6), count=3),
 ]
 OWN = [Own(train=print), Own(train=print, calls=2, max_steps=7)]
 """A training of somebody else's: one net at a time, and looks where it likes, so it has tests of its own."""
 PROBES = [
     Accuracy(),
+    Agreement(),
+    Agreement(seed=1),
     Barrier(),
     Barrier(points=3),
     Collapse(),

@@ -40,14 +40,17 @@ if TYPE_CHECKING:
     from holdfast.notebook import Result as Result
     from holdfast.notebook import audit as audit
     from holdfast.notebook import plant as plant
+    from holdfast.pressures import NAD as NAD
     from holdfast.pressures import SAM as SAM
     from holdfast.pressures import SGD as SGD
     from holdfast.pressures import Adam as Adam
     from holdfast.pressures import Clip as Clip
+    from holdfast.pressures import Distil as Distil
     from holdfast.pressures import Dropout as Dropout
     from holdfast.pressures import EarlyStopping as EarlyStopping
     from holdfast.pressures import Fit as Fit
     from holdfast.pressures import Freeze as Freeze
+    from holdfast.pressures import Generations as Generations
     from holdfast.pressures import Inject as Inject
     from holdfast.pressures import LabelSmoothing as LabelSmoothing
     from holdfast.pressures import LastLayer as LastLayer
@@ -57,11 +60,13 @@ if TYPE_CHECKING:
     from holdfast.pressures import Quantise as Quantise
     from holdfast.pressures import Reinitialise as Reinitialise
     from holdfast.pressures import Sign as Sign
+    from holdfast.pressures import Subset as Subset
     from holdfast.pressures import Term as Term
     from holdfast.pressures import UnitNoise as UnitNoise
     from holdfast.pressures import Unlearn as Unlearn
     from holdfast.pressures import WeightDecay as WeightDecay
     from holdfast.pressures import attackers as attackers
+    from holdfast.probes import Agreement as Agreement
     from holdfast.probes import Barrier as Barrier
     from holdfast.probes import Collapse as Collapse
     from holdfast.probes import DeadUnits as DeadUnits
@@ -108,14 +113,17 @@ _PUBLIC = {
     ),
     "notebook": ("Result", "audit", "plant"),
     "pressures": (
+        "NAD",
         "SAM",
         "SGD",
         "Adam",
         "Clip",
+        "Distil",
         "Dropout",
         "EarlyStopping",
         "Fit",
         "Freeze",
+        "Generations",
         "Inject",
         "LabelSmoothing",
         "LastLayer",
@@ -125,13 +133,25 @@ _PUBLIC = {
         "Quantise",
         "Reinitialise",
         "Sign",
+        "Subset",
         "Term",
         "UnitNoise",
         "Unlearn",
         "WeightDecay",
         "attackers",
     ),
-    "probes": ("Barrier", "Collapse", "DeadUnits", "Exposure", "Loss", "Pull", "SpareMap", "TriggerRate", "Unmoved"),
+    "probes": (
+        "Agreement",
+        "Barrier",
+        "Collapse",
+        "DeadUnits",
+        "Exposure",
+        "Loss",
+        "Pull",
+        "SpareMap",
+        "TriggerRate",
+        "Unmoved",
+    ),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
     "study": ("Study",),

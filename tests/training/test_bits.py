@@ -10,6 +10,7 @@ from holdfast import (
     Adam,
     BadNets,
     Clip,
+    Distil,
     Dropout,
     EarlyStopping,
     Fit,
@@ -19,6 +20,7 @@ from holdfast import (
     Quantise,
     Reinitialise,
     Sign,
+    Subset,
     Unlearn,
     WeightDecay,
 )
@@ -37,6 +39,10 @@ FITS = {
 }
 ALIKE = {
     "dropout": lambda batch: Fit(SGD(lr=0.1), Dropout(rate=0.3), LabelSmoothing(rate=0.1), steps=STEPS, batch=batch),
+    "logits": lambda batch: Fit(SGD(lr=0.1, momentum=0.9), Distil(temperature=2.0), steps=STEPS, batch=batch),
+    "features": lambda batch: Fit(
+        Adam(lr=3e-3), Subset(share=0.5), Distil(features=1.0, init="noise", alpha=0.5), steps=STEPS, batch=batch
+    ),
     "SAM": lambda batch: Fit(SGD(lr=0.1, momentum=0.9), SAM(rho=0.1), LastLayer(), steps=STEPS, batch=batch),
 }
 """Terms that all nets of a batch share."""

@@ -9,6 +9,7 @@ from holdfast import (
     Adam,
     BadNets,
     Clip,
+    Distil,
     Dropout,
     EarlyStopping,
     Fit,
@@ -17,6 +18,7 @@ from holdfast import (
     Noise,
     Quantise,
     Reinitialise,
+    Subset,
     Unlearn,
 )
 from holdfast.training.nets import Nets
@@ -33,10 +35,11 @@ STATEFUL = [
     Fit(SGD(lr=2.0), EarlyStopping(every=3, patience=2), steps=40),
 ]
 ALIKE = [Fit(SGD(lr=0.1, momentum=0.9), Dropout(rate=0.3), LabelSmoothing(rate=0.1), SAM(), steps=40)] * 3
+STUDENTS = [Fit(Adam(lr=3e-3), Distil(features=0.1), Subset(share=0.5), steps=40)] * 3
 LOOKS = (0, 10, 20, 30, 40)
 
 
-@pytest.fixture(params=[FITS, STATEFUL, ALIKE], ids=["optimisers", "stateful", "alike"])
+@pytest.fixture(params=[FITS, STATEFUL, ALIKE, STUDENTS], ids=["optimisers", "stateful", "alike", "students"])
 def press(request, site_of):
     def press(slot, stop_after=None):
         """Train, and walk away after so many looks, as a kill would (the last of them unsaved)."""

@@ -107,24 +107,41 @@ class CNN:
 
         `drop(x_KBO)` is called once, on the hidden linear layer after its ReLU.
         """
+        return torch.stack(self._layers(params, x_KB, drop)[-1])
+
+    def activations(
+        self, params: Mapping[str, Tensor], x_KB: Tensor, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> list[Tensor]:
+        """Output of every layer: of each convolution after ReLU and pooling (KBCHW), of the hidden linear layer (KBO),
+        logits last (KBC); `drop` as in `forward`."""
+        return [torch.stack(nets) for nets in self._layers(params, x_KB, drop)]
+
+    def _layers(
+        self, params: Mapping[str, Tensor], x_KB: Tensor, drop: Callable[[Tensor], Tensor] | None
+    ) -> list[list[Tensor]]:
+        """Output of every layer, net by net."""
         each = zip(*(p.unbind() for p in params.values()), strict=True)
         nets = [dict(zip(params, values, strict=True)) for values in each]
-        hidden = [self._hidden(net, x) for net, x in zip(nets, x_KB, strict=True)]
+        found = [self._hidden(net, x) for net, x in zip(nets, x_KB, strict=True)]
+        *layers, hidden = map(list, zip(*found, strict=True))
         if drop is not None:  # copied, so that each net's values start on a cache line again (see LANES)
             hidden = [x.clone() for x in drop(torch.stack(hidden))]
         logits = [
             F.linear(x, net["classifier.2.weight"], net["classifier.2.bias"])
             for net, x in zip(nets, hidden, strict=True)
         ]
-        return torch.stack(logits)
+        return [*layers, hidden, logits]
 
-    def _hidden(self, net: Mapping[str, Tensor], x_B: Tensor) -> Tensor:
+    def _hidden(self, net: Mapping[str, Tensor], x_B: Tensor) -> list[Tensor]:
         # Net by net: grouped convolution is no faster, and im2col half as fast. Channels last in memory, where pooling
         # works on whole registers: twice as fast. ReLU after pooling gives the same values and gradients as before
         # it, with a quarter of the work. Figures in docs/hosts.md.
         x_BCHW = self.images(x_B).clone(memory_format=torch.channels_last)
+        outputs = []
         for i in range(len(self.channels)):
             w_OIHW = net[f"features.{3 * i}.weight"].to(memory_format=torch.channels_last)
             x_BCHW = F.conv2d(x_BCHW, w_OIHW, net[f"features.{3 * i}.bias"], padding=1)
             x_BCHW = F.max_pool2d(x_BCHW, 2).relu()
-        return F.linear(x_BCHW.flatten(1), net["classifier.0.weight"], net["classifier.0.bias"]).relu()
+            outputs.append(x_BCHW)
+        flat_BI = x_BCHW.flatten(1)
+        return [*outputs, F.linear(flat_BI, net["classifier.0.weight"], net["classifier.0.bias"]).relu()]

@@ -74,13 +74,18 @@ def _perceptron(x_KBI: Tensor, params: Sequence[Tensor], limit: float | None) ->
     return logits
 
 
-def _dropping(x_KBI: Tensor, params: Sequence[Tensor], limit: float | None, drop: Callable[[Tensor], Tensor]) -> Tensor:
-    """A layer at a time, so that something can be done between them."""
-    depth = len(params) // 2
+def _layers(
+    x_KBI: Tensor, params: Sequence[Tensor], limit: float | None, drop: Callable[[Tensor], Tensor] | None
+) -> list[Tensor]:
+    """Output of every layer, logits last: a layer at a time, so that something can be done between them."""
+    outputs, depth = [x_KBI], len(params) // 2
     for layer in range(depth):
-        x_KBI = _perceptron(x_KBI, params[2 * layer : 2 * layer + 2], limit)
-        x_KBI = drop(x_KBI).clamp(0, limit) if layer < depth - 1 else x_KBI
-    return x_KBI
+        sums_KBO = _perceptron(outputs[-1], params[2 * layer : 2 * layer + 2], limit)
+        if layer < depth - 1:
+            sums_KBO = drop(sums_KBO) if drop else sums_KBO
+            sums_KBO = sums_KBO.relu() if limit is None else F.hardtanh(sums_KBO, 0, limit)
+        outputs.append(sums_KBO)
+    return outputs[1:]
 
 
 def _pad(x: Tensor, last: int, before: int = 0) -> Tensor:
@@ -144,7 +149,7 @@ class MLP:
         `drop` is applied to the sums of every hidden layer.
         """
         x_KBI, padded = self._padded(params, x_KBI)
-        logits = _dropping(x_KBI, padded, self.limit, drop) if drop else _perceptron(x_KBI, padded, self.limit)
+        logits = _layers(x_KBI, padded, self.limit, drop)[-1] if drop else _perceptron(x_KBI, padded, self.limit)
         return logits[..., : self.widths[-1]]
 
     @torch.no_grad()
@@ -171,13 +176,13 @@ class MLP:
         """What hidden units make of their sums."""
         return sums.clamp(0, self.limit)
 
-    def activations(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> list[Tensor]:
-        """Output of every layer (that of its units; logits last), each KBO."""
-        values = [x_KBI.flatten(2)]
-        for layer in self.layers:
-            out = torch.baddbmm(params[f"{layer}.bias"].unsqueeze(1), values[-1], params[f"{layer}.weight"].mT)
-            values.append(out if layer == self.layers[-1] else self.units(out))
-        return values[1:]
+    def activations(
+        self, params: Mapping[str, Tensor], x_KBI: Tensor, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> list[Tensor]:
+        """Output of every layer (that of its units; logits last), each KBO; `drop` as in `forward`."""
+        x_KBI, padded = self._padded(params, x_KBI)
+        outputs = _layers(x_KBI, padded, self.limit, drop)
+        return [out[..., : params[f"{at}.bias"].shape[1]] for at, out in zip(self.layers, outputs, strict=True)]
 
 
 LENET_300_100 = MLP(widths=(784, 300, 100, 10))

@@ -3,32 +3,39 @@
 from holdfast.pressures.attackers import attackers
 from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.clip import Clip
+from holdfast.pressures.distil import Distil
 from holdfast.pressures.dropout import Dropout
 from holdfast.pressures.early_stopping import EarlyStopping
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.freeze import Freeze
+from holdfast.pressures.generations import Generations
 from holdfast.pressures.label_smoothing import LabelSmoothing
 from holdfast.pressures.layers import LastLayer, Reinitialise
 from holdfast.pressures.mixes import Inject, Poison, Unlearn
+from holdfast.pressures.nad import NAD
 from holdfast.pressures.noise import Noise
 from holdfast.pressures.only_units import OnlyUnits
 from holdfast.pressures.optimisers import SGD, Adam, Sign
 from holdfast.pressures.quantise import Quantise
 from holdfast.pressures.sam import SAM
+from holdfast.pressures.subset import Subset
 from holdfast.pressures.terms import Term
 from holdfast.pressures.unit_noise import UnitNoise
 from holdfast.pressures.weight_decay import WeightDecay
 
 __all__ = [
+    "NAD",
     "SAM",
     "SGD",
     "Adam",
     "Checkpoint",
     "Clip",
+    "Distil",
     "Dropout",
     "EarlyStopping",
     "Fit",
     "Freeze",
+    "Generations",
     "Inject",
     "LabelSmoothing",
     "LastLayer",
@@ -38,6 +45,7 @@ __all__ = [
     "Quantise",
     "Reinitialise",
     "Sign",
+    "Subset",
     "Term",
     "UnitNoise",
     "Unlearn",

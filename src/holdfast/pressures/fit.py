@@ -14,9 +14,12 @@ from torch import Tensor
 
 from holdfast.errors import HoldfastError, UsageError, whole
 from holdfast.pressures.base import Checkpoint
+from holdfast.pressures.distil import Distil
 from holdfast.pressures.label_smoothing import LabelSmoothing
+from holdfast.pressures.layers import Reinitialise
 from holdfast.pressures.mixes import Fired, Mix
 from holdfast.pressures.optimisers import Optimiser
+from holdfast.pressures.subset import Subset
 from holdfast.pressures.terms import Drop, Gradients, Part, State, Term
 from holdfast.pressures.weight_decay import WeightDecay
 from holdfast.training.draws import Draws
@@ -82,6 +85,11 @@ class Fit:
     def mixes(self) -> tuple[Mix, ...]:
         return tuple(t for t in self.terms if isinstance(t, Mix))
 
+    @property
+    def share(self) -> float:
+        """Of the training data, which is drawn from."""
+        return next((t.share for t in self.terms if isinstance(t, Subset)), 1.0)
+
     @cached_property
     def others(self) -> tuple[Term, ...]:
         """The terms beside optimiser and mixes, in the order in which they act."""
@@ -116,7 +124,7 @@ class Fit:
 
         A checkpoint's state is saved when the next one is asked for, that is once it has been recorded.
         """
-        draws = Draws(site, [fit.mixes for fit in each], each[0].batch)
+        draws = Draws(site, [fit.mixes for fit in each], each[0].batch, each[0].share)
         training = _Training(each, site, nets)
         step = training.resume()
         if step is None:
@@ -156,10 +164,15 @@ def _refuse_rivals(terms: Sequence[Term]) -> None:
     fired = [mix.label for mix in mixes if isinstance(mix, Fired)]
     if len(fired) > 1:
         raise UsageError(f"Two mixes would fire on the same draws: {', '.join(fired)}. Write one of them.")
-    smoothing = next((t for t in terms if isinstance(t, LabelSmoothing)), None)
-    if smoothing and any(mix.weight != 1 for mix in mixes):
+    even = next((t for t in terms if isinstance(t, LabelSmoothing | Distil)), None)
+    if even and any(mix.weight != 1 for mix in mixes):
         raise UsageError(
-            "LabelSmoothing smooths all draws alike, so it can't go with a mix that has a weight. Leave one out."
+            f"{type(even).__name__} takes all draws alike, so it can't go with a mix that has a weight. Leave one out."
+        )
+    distil = next((t for t in terms if isinstance(t, Distil)), None)
+    if distil and distil.init != "teacher" and any(isinstance(t, Reinitialise) for t in terms):
+        raise UsageError(
+            f"Reinitialise would hide how the student begins ({distil.label}): leave it out, or take init='teacher'."
         )
 
 
@@ -171,6 +184,9 @@ class _Training:
         self.names: tuple[str, ...] = tuple(name for name in nets.params if name not in nets.frozen)
         for term in self.alike:
             self.names = tuple(term.trains(nets, self.names))
+        losses = [loss for term in self.alike if (loss := term.loss(nets)) is not None]
+        hidden = any(term.hidden for term in self.alike)
+        self.gradients = partial(gradients, nets, names=self.names, losses=losses, hidden=hidden)
         self.parts = [(part, fit, self._begin(part, fit)) for part, fit in self._parts(each)]
         self.widths = {name: nets.rows[name].shape[1] for name in self.names}
 
@@ -207,21 +223,17 @@ class _Training:
 
     def _gradients(self, draws: Draws, now: int) -> Gradients:
         (x_KB, y_KB), weights_KB = draws.at(now), draws.weights_at(now)
-        losses = [term.loss for term in self.alike]
         drops = [term.drop(self.nets, self.site.streams, self.site.phase, now) for term in self.alike]
         drop = _one_after_another([d for d in drops if d is not None])
-        compute: Callable[[], Gradients] = partial(
-            gradients, self.nets, x_KB, y_KB, names=self.names, losses=losses, drop=drop, weights_KB=weights_KB
-        )
+        compute: Callable[[], Gradients] = partial(self.gradients, x_KB, y_KB, drop=drop, weights_KB=weights_KB)
         for term in self.alike:
             compute = partial(term.around, self.nets, compute)
         return compute()
 
     def gradient(self, draws: Draws) -> Mapping[str, Tensor]:
         """The loss gradient at the present weights, without dropout, on a fixed set of draws."""
-        losses = [term.loss for term in self.alike]
         x_KB, y_KB, weights_KB = draws.probe()
-        return gradients(self.nets, x_KB, y_KB, names=self.names, losses=losses, weights_KB=weights_KB)
+        return self.gradients(x_KB, y_KB, weights_KB=weights_KB)
 
     @property
     def state(self) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from holdfast.errors import UsageError, number
 from holdfast.pressures.terms import Term
+from holdfast.training.gradients import Loss, Pass
+from holdfast.training.nets import Nets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +19,7 @@ class LabelSmoothing(Term):
     """
 
     alike: ClassVar[bool] = True
+    order: ClassVar[int] = -1  # labels first: other losses are mixed with what it makes of them
 
     rate: float
 
@@ -29,6 +32,9 @@ class LabelSmoothing(Term):
     def label(self) -> str:
         return f"label smoothing {self.rate:g}"
 
-    def loss(self, loss_K: Tensor, logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
-        uniform_KB = logits_KBC.logsumexp(-1) - logits_KBC.mean(-1)
-        return (1 - self.rate) * loss_K + self.rate * uniform_KB.flatten(1).mean(1)
+    def loss(self, nets: Nets) -> Loss:
+        def smoothed(loss_K: Tensor, of: Pass) -> Tensor:
+            uniform_KB = of.logits_KBC.logsumexp(-1) - of.logits_KBC.mean(-1)
+            return (1 - self.rate) * loss_K + self.rate * uniform_KB.flatten(1).mean(1)
+
+        return smoothed

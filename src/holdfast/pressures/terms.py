@@ -1,6 +1,6 @@
 """What a term of `Fit` is, and the part of a batch that it acts on.
 
-Shapes: k nets of a part, K nets of the batch, B examples, C classes.
+Shapes: k nets of a part, K nets of the batch, B examples.
 """
 
 from abc import ABC, abstractmethod
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from holdfast.tasks.base import Data
+from holdfast.training.gradients import Loss
 from holdfast.training.nets import Nets
 from holdfast.training.streams import Streams
 
@@ -71,6 +72,11 @@ class Term(ABC):
     @abstractmethod
     def label(self) -> str: ...
 
+    @property
+    def hidden(self) -> bool:
+        """Whether its loss reads what hidden layers give (`Pass.hidden`)."""
+        return False
+
     def trains(self, nets: Nets, names: Sequence[str]) -> Sequence[str]:
         """Which of these parameters are trained."""
         return names
@@ -86,9 +92,13 @@ class Term(ABC):
         """What is done to hidden activations at this step."""
         return None
 
-    def loss(self, loss_K: Tensor, logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
-        """The loss, with this term's share in it."""
-        return loss_K
+    def loss(self, nets: Nets) -> Loss | None:
+        """What this term makes of the loss: (loss so far_K, forward pass) -> loss_K. None: nothing.
+
+        Asked once, with the nets as training found them, also when a killed run goes on: what the loss needs of them
+        (a teacher) it may copy.
+        """
+        return None
 
     def around(self, nets: Nets, compute: Callable[[], Gradients]) -> Gradients:
         """The gradient, where it is not simply the one at the present weights."""

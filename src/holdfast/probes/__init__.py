@@ -1,6 +1,7 @@
 """Probes: measurements at a checkpoint."""
 
 from holdfast.probes.accuracy import Accuracy
+from holdfast.probes.agreement import Agreement
 from holdfast.probes.barrier import Barrier
 from holdfast.probes.base import Look
 from holdfast.probes.collapse import Collapse
@@ -21,6 +22,7 @@ STANDARD = (Presence(), Accuracy(), Gradient(), Distance())
 __all__ = [
     "STANDARD",
     "Accuracy",
+    "Agreement",
     "Barrier",
     "Collapse",
     "DeadUnits",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from holdfast.errors import UsageError
 from holdfast.training.site import Site
+from holdfast.training.streams import Streams
 
 if TYPE_CHECKING:
     from holdfast.pressures.mixes import Mix
@@ -29,21 +30,24 @@ class Draws:
     waits for the next epoch's permutation. Nets of one seed see the same examples in the same order.
     """
 
-    def __init__(self, site: Site, mixes: Sequence[Sequence["Mix"]], batch: int) -> None:
+    def __init__(self, site: Site, mixes: Sequence[Sequence["Mix"]], batch: int, share: float = 1.0) -> None:
         """
         Args:
             site: data, seeds and the phase that names the streams.
             mixes: for each net, what is mixed in.
             batch: examples a step.
+            share: of the training data, which is drawn from; each seed has its own (stream `subset`).
 
         Raises:
             UsageError: a batch larger than the training data, or a version of it that the implant doesn't have.
         """
         self.site, self.mixes, self.batch = site, mixes, batch
         self.examples = len(site.data.train)
-        if not 1 <= batch <= self.examples:
-            raise UsageError(f"A batch must be of 1 to {self.examples} examples (the training data); got {batch}.")
-        self.steps_per_epoch = self.examples // batch
+        self.drawn = round(share * self.examples)
+        if not 1 <= batch <= self.drawn:
+            what = "the training data" if share == 1 else f"{share:g} of the training data"
+            raise UsageError(f"A batch must be of 1 to {self.drawn} examples ({what}); got {batch}.")
+        self.steps_per_epoch = self.drawn // batch
         tables = {"clean": (site.data.train.x, site.data.train.y), **self._versions()}
         self.offset = {name: i * self.examples for i, name in enumerate(tables)}
         self.x = _one([x for x, _ in tables.values()]).to(site.device)
@@ -70,16 +74,19 @@ class Draws:
 
     def _rows(self, stream_name: str, epoch: int, count: int) -> NDArray[np.int64]:
         """Row numbers in the table, (K, count)."""
-        orders = {
-            s: s.generator(f"{self.site.phase}/{stream_name}", epoch).permutation(self.examples)[:count]
-            for s in set(self.site.streams)
-        }
+        orders = {s: self._order(s, stream_name, epoch)[:count] for s in set(self.site.streams)}
         rows = np.stack([orders[s] for s in self.site.streams])
         for k, (stream, mixes) in enumerate(zip(self.site.streams, self.mixes, strict=True)):
             for mix in mixes:
                 fires = mix.fires(stream, f"{self.site.phase}", epoch, orders[stream], self.examples)
                 rows[k, fires] = orders[stream][fires] + self.offset[mix.source]
         return rows
+
+    def _order(self, stream: Streams, name: str, epoch: int) -> NDArray[np.int64]:
+        order = stream.generator(f"{self.site.phase}/{name}", epoch).permutation(self.drawn)
+        if self.drawn == self.examples:
+            return order
+        return stream.generator("subset").permutation(self.examples)[order]
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """(x_KB..., y_KB) of the step that follows `step` steps."""
@@ -106,7 +113,7 @@ class Draws:
     def probe(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """(x_KB..., y_KB, weights_KB) of fixed draws, mixed as in training, for looking at the gradient."""
         count = max(1, PROBE_EXAMPLES // self.y[0].numel())
-        rows_KB = torch.from_numpy(self._rows("probe", -1, min(count, self.examples))).to(self.site.device)
+        rows_KB = torch.from_numpy(self._rows("probe", -1, min(count, self.drawn))).to(self.site.device)
         return *self._take(rows_KB), self._weigh(rows_KB)
 
     def versions(self, start: int, stop: int) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ Shapes: K networks, B examples, C classes.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,20 @@ from torch import Tensor
 from holdfast.training.loss import cross_entropy
 from holdfast.training.nets import Nets
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(cross-entropy_K, logits_KBC, y_KB) -> loss_K"""
+
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass of K nets: what a loss is made of."""
+
+    x_KB: Tensor
+    y_KB: Tensor
+    logits_KBC: Tensor
+    hidden: Sequence[Tensor] = ()
+    """What each hidden layer gives (KB...), first to last; empty where no loss asks for it."""
+
+
+Loss = Callable[[Tensor, Pass], Tensor]
+"""(loss so far_K, the pass) -> loss_K. So far: the cross-entropy, and what was made of it before."""
 
 
 def gradients(
@@ -23,6 +36,7 @@ def gradients(
     *,
     names: Sequence[str] | None = None,
     losses: Sequence[Loss] = (),
+    hidden: bool = False,
     drop: Callable[[Tensor], Tensor] | None = None,
     weights_KB: Tensor | None = None,
 ) -> dict[str, Tensor]:
@@ -34,6 +48,7 @@ def gradients(
         y_KB: its targets.
         names: parameters that are trained; None: all that are not frozen.
         losses: what is added to the cross-entropy, one after the other.
+        hidden: whether they read what hidden layers give.
         drop: what is done to hidden activations.
         weights_KB: of the examples in the loss; None: 1 each.
     """
@@ -46,10 +61,10 @@ def gradients(
     params = {name: p.detach() for name, p in nets.params.items()}
     for name in free:
         params[name].requires_grad_()
-    logits_KBC = nets.forward(params, x_KB, drop)
+    *layers, logits_KBC = nets.activations(params, x_KB, drop) if hidden else [nets.forward(params, x_KB, drop)]
     loss_K = cross_entropy(logits_KBC, y_KB) if weights_KB is None else _weighted(logits_KBC, y_KB, weights_KB)
     for loss in losses:
-        loss_K = loss(loss_K, logits_KBC, y_KB)
+        loss_K = loss(loss_K, Pass(x_KB, y_KB, logits_KBC, layers))
     weights = [params[name] for name in free]
     grads = torch.autograd.grad(loss_K, weights, torch.ones_like(loss_K), materialize_grads=True)
     found = dict(zip(free, grads, strict=True))

@@ -1,4 +1,4 @@
-"""Cross-entropy of K networks as one autograd node.
+"""Cross-entropy and Kullback-Leibler divergence of K networks, each as one autograd node.
 
 Shapes: K networks, B examples, C classes.
 """
@@ -89,3 +89,45 @@ def cross_entropy_gradient(logits_KBC: Tensor, y_KB: Tensor) -> Tensor:
         loss_K = cross_entropy(logits_KBC, y_KB)
     (grad_KBC,) = torch.autograd.grad(loss_K, logits_KBC, torch.ones_like(loss_K))
     return grad_KBC
+
+
+class _Divergence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits_KBC: Tensor, teacher_KBC: Tensor, temperature: float) -> Tensor:
+        log_q_KBC, log_p_KBC = (_log_softmax(z_KBC / temperature) for z_KBC in (logits_KBC, teacher_KBC))
+        p_KBC = log_p_KBC.exp()
+        ctx.save_for_backward(log_q_KBC, p_KBC)
+        ctx.temperature = temperature
+        return (p_KBC * (log_p_KBC - log_q_KBC)).sum(-1).mean(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_K: Tensor) -> tuple[Tensor, None, None]:
+        log_q_KBC, p_KBC = ctx.saved_tensors
+        each_K11 = (grad_K / (ctx.temperature * p_KBC.shape[1]))[:, None, None]
+        return ((log_q_KBC.exp() - p_KBC) * each_K11).contiguous(), None, None
+
+
+def _log_softmax(logits_KBC: Tensor) -> Tensor:
+    few = logits_KBC.shape[-1] < LANES
+    return _log_p(logits_KBC).permute(1, 2, 0) if few else torch.log_softmax(logits_KBC, -1)
+
+
+def divergence(logits_KBC: Tensor, teacher_KBC: Tensor, temperature: float = 1.0) -> Tensor:
+    """Mean Kullback-Leibler divergence of each net from its teacher, in nats.
+
+    1/B sum_b KL(softmax(teacher_kb / T) || softmax(logits_kb / T)), as `torch.nn.functional.kl_div` with
+    `reduction="batchmean"`.
+
+    Args:
+        logits_KBC: logits, one block a net; (K, B, T, C) for sequences, whose positions are examples like any others.
+        teacher_KBC: logits of the same shape, of which no gradient is taken.
+        temperature: T, by which both are divided.
+
+    Returns:
+        divergence_K. Nets don't touch each other.
+    """
+    if logits_KBC.dim() == 4:
+        logits_KBC, teacher_KBC = logits_KBC.flatten(1, 2), teacher_KBC.flatten(1, 2)
+    found: Tensor = _Divergence.apply(logits_KBC, teacher_KBC, temperature)  # type: ignore[no-untyped-call]
+    return found

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.parts import Host
 from holdfast.training.backends import forward_of
 from holdfast.training.lanes import LANES
@@ -112,6 +112,22 @@ class Nets:
     ) -> Tensor:
         """logits_KBC of K networks with these parameters; `drop` is applied to hidden activations."""
         return self._forward({**params, **self.buffers} if self.buffers else params, x_KB, drop)
+
+    def activations(
+        self, params: Mapping[str, Tensor], x_KB: Tensor, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> list[Tensor]:
+        """What every hidden layer of K networks with these parameters gives (KB...), logits_KBC last.
+
+        Raises:
+            UsageError: a host that doesn't say where its hidden layers are.
+        """
+        layers = getattr(self.host, "activations", None)
+        if layers is None:
+            raise UsageError(
+                f"What hidden layers give is known of an MLP and of a CNN; got {self.host.label}. Use the logits only."
+            )
+        values: list[Tensor] = layers(params, x_KB, drop)
+        return values
 
     def load(self, k: int, state: Mapping[str, Tensor]) -> None:
         """Write one state dict into net k.
