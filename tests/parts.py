@@ -52,7 +52,7 @@ from holdfast import (
 from holdfast.implants.canaries import Canaries
 from holdfast.pressures.own import Own
 from holdfast.probes import Accuracy, Collapse, Distance, Gradient, Presence
-from holdfast.samples import Capacity, Memory, SpareUnits, Tickets, Tolerance
+from holdfast.samples import Capacity, Memory, SpareUnits, Students, Tickets, Tolerance
 
 CORNER = Patch(size=2, row=0, column=0)
 
@@ -157,6 +157,12 @@ SAMPLES = [
     Tolerance(memory=SMALL, levels=3, messages=40, weights=5),
     Tolerance(memory=SMALL, levels=3, messages=40, weights=5, own=True),
     SpareUnits(host=MLP(widths=(64, 9, 10)), task=Digits(), training=Fit(Adam(lr=0.01), steps=60, batch=60)),
+    Students(
+        teacher=MLP(widths=(64, 16, 10)),
+        host=MLP(widths=(64, 9, 10)),
+        task=Digits(),
+        training=Fit(Adam(lr=0.01), steps=20, batch=60),
+    ),
     Tickets(
         host=MLP(widths=(64, 9, 10)), task=Digits(), training=Fit(Adam(lr=0.01), steps=8, batch=60), rounds=3, every=4
     ),

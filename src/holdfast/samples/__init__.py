@@ -3,7 +3,8 @@
 from holdfast.samples.capacity import Capacity
 from holdfast.samples.memory import Memory
 from holdfast.samples.spare_units import SpareUnits
+from holdfast.samples.students import Students
 from holdfast.samples.tickets import Tickets
 from holdfast.samples.tolerance import Tolerance
 
-__all__ = ["Capacity", "Memory", "SpareUnits", "Tickets", "Tolerance"]
+__all__ = ["Capacity", "Memory", "SpareUnits", "Students", "Tickets", "Tolerance"]

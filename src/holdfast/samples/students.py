@@ -1,0 +1,165 @@
+"""Students: a small net taught by a large one, beside the same small net taught by the labels.
+
+Shapes: K nets, one a seed, N and B examples, C classes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from holdfast.errors import UsageError
+from holdfast.parts import Host, Task
+from holdfast.pressures.distil import Distil
+from holdfast.pressures.fit import Fit
+from holdfast.pressures.terms import Term
+from holdfast.probes.agreement import permuted
+from holdfast.training.evaluate import evaluate
+from holdfast.training.gradients import Loss, Pass
+from holdfast.training.loss import divergence
+from holdfast.training.nets import Nets
+from holdfast.training.randomness import seeded
+from holdfast.training.site import Site
+from holdfast.training.slot import Slot
+from holdfast.training.streams import Streams
+
+TAUGHT = ("distilled", "smoothed", "other")
+"""How students are taught by a teacher, under each setting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Students:
+    """Of each seed a teacher is trained, and then students of another host, on the same batches in the same order:
+
+    - `alone`: by the labels.
+    - `distilled`: by the teacher's logits and the labels, as the setting has it; the same initial weights.
+    - `smoothed`: as much of each target is taken from the teacher's answer and spread evenly over the other classes:
+      the teacher's confidence without what it says of the others. The control for label smoothing.
+    - `other`: as `distilled`, from other initial weights.
+
+    The last three once for each of `settings`, counted from 0. Measures, of each student (`alone`, `distilled/0`, ...)
+    and of the `teacher`: `accuracy/...` on test data after the last step, `validation/...` on validation data, by which
+    a setting may be chosen; of students `agreement/...` and `agreement_off/...`, the share of test inputs, and of such
+    with their entries in an order drawn at random, that student and teacher answer alike. The teacher sees the training
+    data only.
+
+    Hinton, Vinyals & Dean 2015 (arXiv 1503.02531); whether students match their teachers: Stanton et al. 2021 (arXiv
+    2106.05945).
+
+    When it misleads: the gain depends on how much larger the teacher is and on how long the student alone may train. A
+    setting that is chosen on the seeds on which it is judged looks better than it is.
+    """
+
+    teacher: Host
+    host: Host
+    """Of the students."""
+    task: Task
+    training: Fit
+    """Of students; teachers are trained the same way."""
+    settings: tuple[Distil, ...] = (Distil(),)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", tuple(self.settings))
+        if not self.settings or any(each.features or not each.weight for each in self.settings):
+            raise UsageError("Students are taught by logits: give settings, each with a weight and without features.")
+
+    @property
+    def label(self) -> str:
+        return f"students of {self.teacher.label}: {self.host.label}, {len(self.settings)} settings"
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of one seed."""
+        return self.training.steps * (2 + len(TAUGHT) * len(self.settings))
+
+    @property
+    def batch(self) -> int:
+        return self.training.batch
+
+    @property
+    def together(self) -> int:
+        """Seeds that train in one batch."""
+        return 8
+
+    def shortened(self) -> "Students":
+        return replace(self, training=Fit(*self.training.terms, steps=2, batch=self.training.batch))
+
+    def measure(self, streams: Streams) -> Mapping[str, float]:
+        return self.measure_together([streams], Slot(), lambda _: None)[0]
+
+    def measure_together(
+        self, each: Sequence[Streams], slot: Slot, tick: Callable[[int], None]
+    ) -> Sequence[Mapping[str, float]]:
+        """The measures of several seeds, which train in one batch; each is what it would be alone."""
+        data, streams = self.task.load(), tuple(each)
+
+        def trained(host: Host, fit: Fit, name: str, *, start: str = "init") -> Nets:
+            with_start = [_started(host, s, start) for s in streams]
+            nets = Nets.of(host, with_start)
+            site = Site(host=host, data=data, streams=streams, tick=tick, slot=slot.phase(name.replace("/", "-")))
+            for _ in Fit.press([fit] * nets.k, site, nets, [fit.steps]):
+                pass
+            found[f"accuracy/{name}"] = evaluate(nets, data.test)[1]
+            found[f"validation/{name}"] = evaluate(nets, data.validation)[1]
+            return nets
+
+        found: dict[str, Tensor] = {}
+        teacher = trained(self.teacher, self.training, "teacher")
+        shown = {"agreement": data.test.x, "agreement_off": permuted(data.test.x, 0)}
+        answers = {name: teacher.classes(x_N) for name, x_N in shown.items()}
+        fits = {"alone": (self.training, "init")}
+        for number, distil in enumerate(self.settings):
+            for how in TAUGHT:
+                taught = self.training.with_terms(_Taught(teacher, distil, is_flat=how == "smoothed"))
+                fits[f"{how}/{number}"] = taught, "other student" if how == "other" else "init"
+        for name, (fit, start) in fits.items():
+            nets = trained(self.host, fit, name, start=start)
+            for measure, x_N in shown.items():
+                found[f"{measure}/{name}"] = (nets.classes(x_N) == answers[measure]).flatten(1).double().mean(1)
+        return [{name: float(found[name][k]) for name in sorted(found)} for k in range(len(streams))]
+
+
+def _started(host: Host, streams: Streams, stream: str) -> nn.Module:
+    """A fresh net of this host, from one of a seed's streams."""
+    with seeded(streams.torch_seed(stream)):
+        return host.build()
+
+
+@dataclass(frozen=True, eq=False)
+class _Taught(Term):
+    """Distillation towards nets of another host: one teacher for each net of the batch."""
+
+    alike: ClassVar[bool] = True
+
+    teacher: Nets
+    distil: Distil
+    is_flat: bool
+    """Whether the teacher's answer alone is told, and nothing of the other classes."""
+
+    @property
+    def label(self) -> str:
+        return "taught"
+
+    def loss(self, nets: Nets) -> Loss | None:
+        if not self.is_flat:
+            return self.distil.towards(self.teacher)
+        temperature, weight = self.distil.temperature, self.distil.weight
+
+        def smoothed(loss_K: Tensor, of: Pass) -> Tensor:
+            with torch.no_grad():
+                p_KBC = F.softmax(self.teacher.forward(self.teacher.params, of.x_KB) / temperature, -1)
+                flat_KBC = temperature * flattened(p_KBC).log()
+            return (1 - weight) * loss_K + weight * temperature**2 * divergence(of.logits_KBC, flat_KBC, temperature)
+
+        return smoothed
+
+
+def flattened(p_KBC: Tensor) -> Tensor:
+    """Probabilities whose largest stays, and whose others are equal."""
+    largest_KB1 = p_KBC.amax(-1, keepdim=True)
+    rest_KB1 = (1 - largest_KB1) / (p_KBC.shape[-1] - 1)
+    is_largest = torch.zeros_like(p_KBC).scatter_(-1, p_KBC.argmax(-1, keepdim=True), 1.0).bool()
+    return torch.where(is_largest, largest_KB1, rest_KB1)
