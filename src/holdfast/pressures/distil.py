@@ -48,10 +48,12 @@ class Distil(Term):
     What isn't trained (`LastLayer`), and buffers, stay the teacher's.
 
     Misleads: a student that begins anew has no accuracy at first, so its host counts as wrecked before it has
-    learned (`Experiment(wreck_at_end=True)`). One whose weights are near the teacher's (`teacher`, `noise`) may
-    keep what the training data never ask for. A fresh student can't learn of pixels that are 0 in all of them: a
-    trigger there is gone whatever the teacher holds, and one on pixels that are lit now and then may pass on. A
-    fresh host whose `build()` returns trained weights is not fresh.
+    learned (`Experiment(wreck_at_end=True)`), and its implant as gone before it has learned that too: presence
+    may fall first and come back, so give it the steps that its accuracy needs, and more. One whose weights are
+    near the teacher's (`teacher`, `noise`) may keep what the training data never ask for. A fresh student can't
+    learn of pixels that are 0 in all of them: a trigger there is gone whatever the teacher holds, and one on
+    pixels that are lit now and then may pass on. A fresh host whose `build()` returns trained weights is not
+    fresh.
     """
 
     alike: ClassVar[bool] = True
