@@ -189,6 +189,16 @@ def test_a_student_learns_what_its_teacher_says(site_of, badnets, data):
     assert agree.min() > 0.9
 
 
+def test_of_a_pixel_that_is_always_dark_a_fresh_student_learns_nothing(site_of, badnets, data):
+    """The gradient of its weights is x times something: where x is 0 they stay, to the bit, as they were drawn."""
+    assert data.train.x[:, 0, 0].max() == 0
+    nets, _ = pressed(Fit(Adam(lr=3e-3), Distil(init="same"), steps=STEPS), site_of, badnets[0])
+    site = site_of(BadNets())
+    moved = nets.params["0.weight"] != Nets.initialised(site.host, site.streams).params["0.weight"]
+    assert not moved[:, :, 0].any()
+    assert moved[:, :, 2:6].double().mean() > 0.9, "but for units that are dead"
+
+
 def test_smoothing_smooths_the_labels_only(site_of, badnets):
     """However the terms are written."""
     terms = [Distil(weight=0.5), LabelSmoothing(rate=0.2)]

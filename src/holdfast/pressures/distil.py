@@ -24,7 +24,7 @@ NOISE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Distil(Term):
-    """The net as training found it is the teacher; what is trained, and looked at after step 0, is a student of it.
+    """The net as training found it is the teacher; what is trained, and looked at after step 0, is its student.
 
         L = weight T^2 KL(softmax(t / T) || softmax(s / T)) + (1 - weight) CE + features sum_l mean (h_l - g_l)^2
 
@@ -48,8 +48,12 @@ class Distil(Term):
     What isn't trained (`LastLayer`), and buffers, stay the teacher's.
 
     Misleads: a student that begins anew has no accuracy at first, so its host counts as wrecked before it has
-    learned (`Experiment(wreck_at_end=True)`). One whose weights are near the teacher's (`teacher`, `noise`) may
-    keep what the training data never ask for. A fresh host whose `build()` returns trained weights is not fresh.
+    learned (`Experiment(wreck_at_end=True)`), and its implant as gone before it has learned that too: presence
+    may fall first and come back, so give it the steps that its accuracy needs, and more. One whose weights are
+    near the teacher's (`teacher`, `noise`) may keep what the training data never ask for. A fresh student can't
+    learn of pixels that are 0 in all of them: a trigger there is gone whatever the teacher holds, and one on
+    pixels that are lit now and then may pass on. A fresh host whose `build()` returns trained weights is not
+    fresh.
     """
 
     alike: ClassVar[bool] = True
@@ -78,8 +82,8 @@ class Distil(Term):
             raise nearest(str(self.init), get_args(Init), what="init of a student")
         if (self.alpha is None) == (self.init == "noise"):
             raise UsageError(
-                f"alpha is the share of noise in a student, and goes with init='noise'; got init={self.init!r} and "
-                f"alpha={self.alpha}."
+                f"alpha is the share of noise in a student, and goes with init='noise'; got init={self.init!r} "
+                f"and alpha={self.alpha}."
             )
         if self.alpha is not None:
             number("Distil's alpha", self.alpha)
@@ -141,8 +145,8 @@ def _fresh(nets: Nets) -> Mapping[str, Tensor]:
     module = nets.host.build()
     if not nets.fits(module):
         raise UsageError(
-            f"The implant has given {nets.host.label} weights of its own, so a fresh host is of another shape. Take "
-            f"init='noise' or init='teacher', or an implant in the units that are there."
+            f"The implant has given {nets.host.label} weights of its own, so a fresh host is of another shape. "
+            f"Take init='noise' or init='teacher', or an implant in the units that are there."
         )
     return {name: p.detach() for name, p in module.named_parameters()}
 

@@ -35,7 +35,7 @@ class Generations:
         if self.count < 1:
             raise UsageError(f"Generations needs a count of 1 or more; got {self.count}.")
         if not isinstance(self.fit, Fit) or not any(isinstance(term, Distil) for term in self.fit.terms):
-            raise UsageError(f"Generations needs fit=Fit(..., Distil(...)), what makes each student; got {self.fit!r}.")
+            raise UsageError(f"Generations needs fit=Fit(..., Distil(...)); got {self.fit!r}.")
 
     @property
     def steps(self) -> int:
@@ -69,10 +69,12 @@ class Generations:
         shown, previous = _shown(site, nets, students)
         for generation in range(students):
             begin, last = generation * length, generation == students - 1
-            here = [at - begin for at in looks if (at > begin or at == begin == 0) and (last or at <= begin + length)]
-            for point in Fit.press(fits, _site(site, generation), nets, here if last else sorted({*here, length})):
+            within = [at - begin for at in looks if at > begin or at == begin == 0]
+            if not last:  # to its end, whether that is looked at or not
+                within = sorted({*(at for at in within if at < length), length})
+            for point in Fit.press(fits, _site(site, generation), nets, within):
                 step = begin + point.step
-                if point.step not in here or step <= shown:
+                if step not in looks or step <= shown:
                     continue
                 yield replace(point, step=step, previous=previous if step else nets, shown=None)
                 previous = nets.copy()

@@ -27,7 +27,7 @@ PUBLISHED = Fit(SGD(lr=0.01, momentum=0.9), WeightDecay(rate=1e-4), Subset(share
 
 @dataclass(frozen=True, kw_only=True)
 class NAD:
-    """A copy of the net is fine-tuned on a few clean examples; then the net learns to attend to what that copy does.
+    """A copy of the net is fine-tuned on a few clean examples; then the net learns to attend as that copy does.
 
         L = CE + sum_l beta_l mean (A(h_l) - A(g_l))^2,  A(h) = sum_c |h_c|^power, over its norm (plus 1e-6)
 
@@ -46,11 +46,14 @@ class NAD:
     over its norm: an extension of ours. The dose counts the net's steps; the teacher's come before them and are
     not counted.
 
-    Misleads: the teacher is fine-tuned from the net itself, so what fine-tuning leaves is in the teacher too.
+    Misleads: the teacher is fine-tuned from the net itself, so what fine-tuning leaves is in the teacher too. The
+    published betas belong to maps of 32 x 32, 16 x 16 and 8 x 8 positions. Maps are of length 1, so the mean over P
+    positions grows as 1 / P: on smaller maps the same betas weigh more, and wreck a host at rates that it would
+    bear.
 
     Raises:
-        UsageError: settings out of range; when it is pressed, a host that doesn't say where its hidden layers are, or
-            has more of them than there are betas.
+        UsageError: settings out of range; when it is pressed, a host that doesn't say where its hidden layers are,
+            or has more of them than there are betas.
     """
 
     fit: Fit = PUBLISHED
@@ -155,8 +158,8 @@ class _Attention(Term):
 
 
 def attention(activation_KB: Tensor, power: float) -> Tensor:
-    """map_KBP of a layer, of length 1: sum over channels of |a|^power at each position (KBCHW); of units (KBO) without
-    a sum."""
+    """map_KBP of a layer, of length 1: the sum over channels of |a|^power at each position (KBCHW); at each unit
+    (KBO) |a|^power."""
     map_KB = activation_KB.abs().pow(power)
     map_KBP = map_KB.sum(2).flatten(2) if map_KB.dim() > 3 else map_KB
     length_KB1: Tensor = torch.linalg.vector_norm(map_KBP, dim=-1, keepdim=True)

@@ -9,7 +9,7 @@ from holdfast.pressures.terms import Term
 
 @dataclass(frozen=True, kw_only=True)
 class Subset(Term):
-    """Only a share of the training data is drawn from: the small clean set that a published defence has (often 5 %).
+    """Only a share of the training data is drawn from, as by defences that have a small clean set (often 5 %).
 
     The round(share x examples) examples are chosen once a seed (stream `subset`), the same ones in every phase; a
     smaller share lies within a larger one. An epoch is one of the share.

@@ -49,9 +49,10 @@ class Agreement:
     def __call__(self, look: Look) -> Mapping[str, Tensor]:
         triggered, _ = look.implant.sources(look.split).get("triggered", (None, None))
         inputs = {"": look.split.x, "_trigger": triggered, "_off": permuted(look.split.x, self.seed)}
+        unknown_K = torch.full((look.nets.k,), torch.nan)
         measures: dict[str, Tensor] = {}
         for ending, x_N in inputs.items():
-            same_K, apart_K = _compared(look, x_N) if x_N is not None else (torch.full((look.nets.k,), torch.nan),) * 2
+            same_K, apart_K = (unknown_K, unknown_K) if x_N is None else _compared(look, x_N)
             measures |= {f"agreement{ending}": same_K, f"divergence{ending}": apart_K}
         return measures
 
