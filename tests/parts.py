@@ -4,7 +4,9 @@ from holdfast import (
     MLP,
     SAM,
     SGD,
+    SNIP,
     Adam,
+    AtRandom,
     BadNets,
     Barrier,
     Beside,
@@ -17,7 +19,9 @@ from holdfast import (
     Dropout,
     EarlyStopping,
     Exposure,
+    FinePruning,
     Fit,
+    GraSP,
     Handcrafted,
     Head,
     Inject,
@@ -25,17 +29,21 @@ from holdfast import (
     LastLayer,
     Logic,
     Loss,
+    MeanActivation,
     Message,
     Noise,
     OnlyUnits,
     Overlap,
     Patch,
     Poison,
+    Prune,
+    PruneUnits,
     Pull,
     Quantise,
     Reinitialise,
     Sign,
     Stretch,
+    SynFlow,
     TriggerRate,
     Uchida,
     UnitNoise,
@@ -89,6 +97,7 @@ IN_LOGIC = [
     for function, entries in ((unlike, (20, 21)), (lambda a=2, b=1: a[0] ^ a[1] ^ b, (28, 29, 20)))
 ]
 """Implants in a host that is a circuit, `UNLIKE` on `BITS`."""
+SHORT = Fit(SGD(lr=0.1), steps=10)
 PRESSURES = [
     Fit(SGD(lr=0.1), steps=20),
     Fit(SGD(lr=0.1, momentum=0.9), steps=20),
@@ -110,6 +119,15 @@ PRESSURES = [
     Fit(Adam(lr=0.001), OnlyUnits(units=tuple(range(32)), alone=True), steps=20),
     Fit(SGD(lr=0.1), LastLayer(), Reinitialise(), steps=20),
     Fit(SGD(lr=0.1), EarlyStopping(every=2, patience=1), steps=20),
+    Fit(SGD(lr=0.1), SAM(rho=2.0, adaptive=True), steps=20),
+    Prune(keep=0.5, rounds=2, fit=SHORT),
+    Prune(score=SNIP(), keep=0.1, rounds=2, fit=Fit(Adam(lr=0.001), EarlyStopping(every=2, patience=1), steps=10)),
+    Prune(score=GraSP(), keep=0.3, fit=SHORT),
+    Prune(score=SynFlow(), keep=0.2, rounds=2, fit=SHORT),
+    Prune(score=AtRandom(), keep=0.2, rounds=4, fit=SHORT),
+    PruneUnits(keep=0.4, rounds=2, fit=SHORT),
+    PruneUnits(score=MeanActivation(), keep=0.4, rounds=2, fit=SHORT),
+    FinePruning(fit=SHORT),
 ]
 OWN = [Own(train=print), Own(train=print, calls=2, max_steps=7)]
 """A training of somebody else's: one net at a time, and looks where it likes, so it has tests of its own."""

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import Clip as Clip
     from holdfast.pressures import Dropout as Dropout
     from holdfast.pressures import EarlyStopping as EarlyStopping
+    from holdfast.pressures import FinePruning as FinePruning
     from holdfast.pressures import Fit as Fit
     from holdfast.pressures import Freeze as Freeze
     from holdfast.pressures import Inject as Inject
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from holdfast.pressures import Noise as Noise
     from holdfast.pressures import OnlyUnits as OnlyUnits
     from holdfast.pressures import Poison as Poison
+    from holdfast.pressures import Prune as Prune
+    from holdfast.pressures import PruneUnits as PruneUnits
     from holdfast.pressures import Quantise as Quantise
     from holdfast.pressures import Reinitialise as Reinitialise
     from holdfast.pressures import Sign as Sign
@@ -70,6 +73,13 @@ if TYPE_CHECKING:
     from holdfast.probes import Pull as Pull
     from holdfast.probes import TriggerRate as TriggerRate
     from holdfast.probes import Unmoved as Unmoved
+    from holdfast.pruning import SNIP as SNIP
+    from holdfast.pruning import AtRandom as AtRandom
+    from holdfast.pruning import GraSP as GraSP
+    from holdfast.pruning import Magnitude as Magnitude
+    from holdfast.pruning import MeanActivation as MeanActivation
+    from holdfast.pruning import OutgoingNorm as OutgoingNorm
+    from holdfast.pruning import SynFlow as SynFlow
     from holdfast.recipes import recipe as recipe
     from holdfast.sessions import open_run as open_run
     from holdfast.sessions import run_study as run_study
@@ -112,6 +122,7 @@ _PUBLIC = {
         "Clip",
         "Dropout",
         "EarlyStopping",
+        "FinePruning",
         "Fit",
         "Freeze",
         "Inject",
@@ -120,6 +131,8 @@ _PUBLIC = {
         "Noise",
         "OnlyUnits",
         "Poison",
+        "Prune",
+        "PruneUnits",
         "Quantise",
         "Reinitialise",
         "Sign",
@@ -130,6 +143,7 @@ _PUBLIC = {
         "attackers",
     ),
     "probes": ("Barrier", "Collapse", "DeadUnits", "Exposure", "Loss", "Pull", "TriggerRate", "Unmoved"),
+    "pruning": ("SNIP", "AtRandom", "GraSP", "Magnitude", "MeanActivation", "OutgoingNorm", "SynFlow"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
     "study": ("Study",),

@@ -5,6 +5,7 @@ from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.clip import Clip
 from holdfast.pressures.dropout import Dropout
 from holdfast.pressures.early_stopping import EarlyStopping
+from holdfast.pressures.fine_pruning import FinePruning
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.freeze import Freeze
 from holdfast.pressures.label_smoothing import LabelSmoothing
@@ -13,6 +14,7 @@ from holdfast.pressures.mixes import Inject, Poison, Unlearn
 from holdfast.pressures.noise import Noise
 from holdfast.pressures.only_units import OnlyUnits
 from holdfast.pressures.optimisers import SGD, Adam, Sign
+from holdfast.pressures.prune import Prune, PruneUnits
 from holdfast.pressures.quantise import Quantise
 from holdfast.pressures.sam import SAM
 from holdfast.pressures.terms import Term
@@ -27,6 +29,7 @@ __all__ = [
     "Clip",
     "Dropout",
     "EarlyStopping",
+    "FinePruning",
     "Fit",
     "Freeze",
     "Inject",
@@ -35,6 +38,8 @@ __all__ = [
     "Noise",
     "OnlyUnits",
     "Poison",
+    "Prune",
+    "PruneUnits",
     "Quantise",
     "Reinitialise",
     "Sign",
