@@ -1,6 +1,8 @@
 """Every implant, pressure, probe and sample there is. The contracts in `test_contracts.py` run over these lists."""
 
 from holdfast import (
+    ANP,
+    IBAU,
     MLP,
     SAM,
     SGD,
@@ -128,6 +130,10 @@ PRESSURES = [
     PruneUnits(keep=0.4, rounds=2, fit=SHORT),
     PruneUnits(score=MeanActivation(), keep=0.4, rounds=2, fit=SHORT),
     FinePruning(fit=SHORT),
+    ANP(steps=20, threshold=0.99),
+    ANP(steps=20, threshold=0.99, lr=1.0, eps=0.5, ascents=3, alpha=0.5, batch=50),
+    IBAU(rounds=4, batches=5),
+    IBAU(rounds=2, batches=10, batch=50, portion=0.2, iterations=2, optimiser=SGD(lr=0.01, momentum=0.9)),
 ]
 OWN = [Own(train=print), Own(train=print, calls=2, max_steps=7)]
 """A training of somebody else's: one net at a time, and looks where it likes, so it has tests of its own."""

@@ -10,7 +10,9 @@ import holdfast
 PUBLIC = {
     "BinaryDigits",
     "Collapse",
+    "ANP",
     "AtRandom",
+    "IBAU",
     "FinePruning",
     "GraSP",
     "Magnitude",

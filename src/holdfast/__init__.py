@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from holdfast.notebook import Result as Result
     from holdfast.notebook import audit as audit
     from holdfast.notebook import plant as plant
+    from holdfast.pressures import ANP as ANP
+    from holdfast.pressures import IBAU as IBAU
     from holdfast.pressures import SAM as SAM
     from holdfast.pressures import SGD as SGD
     from holdfast.pressures import Adam as Adam
@@ -116,6 +118,8 @@ _PUBLIC = {
     ),
     "notebook": ("Result", "audit", "plant"),
     "pressures": (
+        "ANP",
+        "IBAU",
         "SAM",
         "SGD",
         "Adam",

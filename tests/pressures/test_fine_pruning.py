@@ -111,7 +111,8 @@ def test_a_kill_at_any_look(place, tmp_path, stop_after):
 def test_settings():
     published = FinePruning()
     assert (published.points, published.steps, published.batch) == (4.0, 1000, 256)
-    assert published.label == "fine-pruning within 4 points, weight decay 0.005, SGD lr 0.01 momentum 0.9, batch 256"
+    said = "weight decay 0.005, SGD lr 0.01 momentum 0.9, batch 256"
+    assert published.label == f"fine-pruning within 4 points, {said}"
     for bad, match in (
         ({"points": -1}, "points between 0 and 100"),
         ({"points": "4"}, "FinePruning's points must be a number"),

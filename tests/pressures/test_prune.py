@@ -234,7 +234,7 @@ def test_a_kill_at_any_look(pressure, site_of, tmp_path, stop_after):
 @pytest.mark.parametrize(
     ("build", "match"),
     [
-        (lambda fit: Prune(keep=1.0, fit=fit), "above 0 and below 1; got keep=1.0. To remove 90 %: keep=0.1"),
+        (lambda fit: Prune(keep=1.0, fit=fit), "below 1; got keep=1.0. To remove 90 % of them: keep=0.1"),
         (lambda fit: PruneUnits(keep=0, fit=fit), "PruneUnits keeps a share"),
         (lambda fit: Prune(keep="half", fit=fit), "Prune's keep must be a number; got 'half'"),
         (lambda fit: Prune(keep=0.5, rounds=0, fit=fit), "a round or more; got rounds=0"),

@@ -1,5 +1,6 @@
 """Pressures: what training does to a net."""
 
+from holdfast.pressures.anp import ANP
 from holdfast.pressures.attackers import attackers
 from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.clip import Clip
@@ -8,6 +9,7 @@ from holdfast.pressures.early_stopping import EarlyStopping
 from holdfast.pressures.fine_pruning import FinePruning
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.freeze import Freeze
+from holdfast.pressures.ibau import IBAU
 from holdfast.pressures.label_smoothing import LabelSmoothing
 from holdfast.pressures.layers import LastLayer, Reinitialise
 from holdfast.pressures.mixes import Inject, Poison, Unlearn
@@ -22,6 +24,8 @@ from holdfast.pressures.unit_noise import UnitNoise
 from holdfast.pressures.weight_decay import WeightDecay
 
 __all__ = [
+    "ANP",
+    "IBAU",
     "SAM",
     "SGD",
     "Adam",

@@ -24,25 +24,27 @@ from holdfast.training.evaluate import evaluate
 from holdfast.training.nets import Nets
 
 BACKDOOR_BENCH = Fit(SGD(lr=0.01, momentum=0.9), WeightDecay(rate=5e-3), steps=1000, batch=256)
-"""Fine-tuning as BackdoorBench (arXiv 2206.12654) has it after its defences: 100 epochs over 2,500 images. There weight
-decay is 5e-4 and goes through the momentum, which makes ten times as much of it; its cosine schedule is left out."""
+"""Fine-tuning as BackdoorBench (arXiv 2206.12654) has it after its defences: 100 epochs over 2,500 images.
+There weight decay is 5e-4 and goes through the momentum, which makes ten times as much of it; its cosine
+schedule is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinePruning(Removal):
-    """The least active units of the last convolution (of a perceptron: the last hidden layer) are removed, one after
-    the other, as long as accuracy stays within `points` of what it was; then the net is fine-tuned.
+    """The least active units of the last convolution (of a perceptron: the last hidden layer) are removed, one
+    after the other, as long as accuracy stays within `points` of what it was; then the net is fine-tuned.
 
     Activity is a unit's output on average over `examples` clean training examples (net k's own, from its stream
-    `pruning/examples`) and over pixels. Accuracy is that on validation data; the first unit that costs more stays, as
-    do all after it, and one unit in any case. What is removed is zero from then on. The removal follows the look at
-    step 0; the dose is the steps of the fine-tuning.
+    `pruning/examples`) and over pixels. Accuracy is that on validation data; the first unit that costs more
+    stays, as do all after it, and one unit in any case. What is removed is zero from then on. The removal
+    follows the look at step 0; the dose is the steps of the fine-tuning.
 
     Liu, Dolan-Gavitt & Garg 2018, arXiv 1805.12185; 4 points is the loss that they allow. BackdoorBench stops at a
     tenth of the accuracy, and removes a hundredth of the units at a time.
 
-    When it misleads: a planter who knows of it puts the backdoor where clean data are active too. Validation data of a
-    few hundred examples know accuracy to a point or so. The owner's own data stand for the defender's, and are more.
+    When it misleads: a planter who knows of it puts the backdoor where clean data are active too. Validation
+    data of a few hundred examples know accuracy to a point or so. The owner's own data stand for the
+    defender's, and are more.
     """
 
     fit: Fit = BACKDOOR_BENCH
@@ -56,8 +58,8 @@ class FinePruning(Removal):
         whole("FinePruning's examples", self.examples)
         if not 0 <= self.points <= 100 or self.examples < 1:
             raise UsageError(
-                f"FinePruning needs points between 0 and 100 (percentage points of accuracy that may be lost), and an "
-                f"example or more; got points={self.points}, examples={self.examples}."
+                f"FinePruning needs points between 0 and 100 (percentage points of accuracy that may be lost), "
+                f"and an example or more; got points={self.points}, examples={self.examples}."
             )
 
     @property
@@ -92,7 +94,7 @@ class _LeastActive(Removed):
 
 
 def removable(nets: Nets, at: Hidden, order_KU: Tensor, split: Split, points: float) -> Tensor:
-    """count_K: how many units of a layer, in this order, can be removed before accuracy falls by more than `points`.
+    """count_K: how many units of a layer can be removed, in this order, before accuracy falls by more than that.
 
     One stays.
     """

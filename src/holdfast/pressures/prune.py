@@ -73,18 +73,20 @@ class Removal(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Prune(Removal):
-    """Weights are removed by a score, in rounds, until a share of them is left; what is left is fine-tuned after each.
+    """Weights are removed by a score, in rounds, until a share of them is left; what is left is fine-tuned
+    after each.
 
         Prune(score=SNIP(), keep=0.1, rounds=3, fit=Fit(SGD(lr=0.01, momentum=0.9), steps=300))
 
-    Round r of R keeps keep^(r / R) of all weights of linear and convolutional layers, wherever they are, those with the
-    largest scores (`holdfast.pruning`: `Magnitude`, `SNIP`, `GraSP`, `SynFlow`, `AtRandom`); the rest is zero from then
-    on, to the bit. No rewinding: Han et al. 2015 (arXiv 1506.02626); with it, `samples.Tickets`. The first round
-    follows the look at step 0, the others the look that falls on their step. The dose is counted in optimiser steps
-    over all rounds. Randomness: that of `Fit` and of the score, from each net's own streams.
+    Round r of R keeps keep^(r / R) of all weights of linear and convolutional layers, wherever they are, those
+    with the largest scores (`holdfast.pruning`: `Magnitude`, `SNIP`, `GraSP`, `SynFlow`, `AtRandom`); the rest
+    is zero from then on, to the bit. No rewinding: Han et al. 2015 (arXiv 1506.02626); with it,
+    `samples.Tickets`. The first round follows the look at step 0, the others the look that falls on their step.
+    The dose is counted in optimiser steps over all rounds. Randomness: that of `Fit` and of the score, from
+    each net's own streams.
 
-    When it misleads: a share of the whole net may take one layer nearly whole. Later rounds draw SNIP's and GraSP's
-    examples, and random scores, as the first did. Weights that are zero already count as any others.
+    When it misleads: a share of the whole net may take one layer nearly whole. Later rounds draw SNIP's and
+    GraSP's examples, and random scores, as the first did. Weights that are zero already count as any others.
     """
 
     keep: float
@@ -116,13 +118,13 @@ class Prune(Removal):
 
 @dataclass(frozen=True, kw_only=True)
 class PruneUnits(Removal):
-    """As `Prune`, but whole hidden units are removed (channels, of a convolution): what they read, their bias, and what
-    reads them. Of every hidden layer the same share stays, one unit at the least.
+    """As `Prune`, but whole hidden units are removed (channels, of a convolution): what they read, their bias,
+    and what reads them. Of every hidden layer the same share stays, one unit at the least.
 
         PruneUnits(score=MeanActivation(), keep=0.5, fit=Fit(SGD(lr=0.01, momentum=0.9), steps=300))
 
-    What is left can be made a smaller network with the same outputs: `holdfast.pruning.compact`. For perceptrons and
-    CNNs. Scores: `OutgoingNorm`, `MeanActivation`. When it misleads: see those.
+    What is left can be made a smaller network with the same outputs: `holdfast.pruning.compact`. For
+    perceptrons and CNNs. Scores: `OutgoingNorm`, `MeanActivation`. When it misleads: see those.
     """
 
     keep: float
@@ -135,8 +137,8 @@ class PruneUnits(Removal):
         _check(self)
         if not isinstance(self.score, UnitScore):
             raise UsageError(
-                f"PruneUnits takes a score of units (OutgoingNorm(), MeanActivation()); got {self.score!r}. Single "
-                f"weights are removed by Prune."
+                f"PruneUnits takes a score of units (OutgoingNorm(), MeanActivation()); got {self.score!r}. "
+                f"Single weights are removed by Prune."
             )
 
     @property
@@ -157,7 +159,9 @@ def _check(asked: Prune | PruneUnits) -> None:
     number(f"{what}'s keep", asked.keep)
     whole(f"{what}'s rounds", asked.rounds)
     if not 0 < asked.keep < 1:
-        raise UsageError(f"{what} keeps a share above 0 and below 1; got keep={asked.keep}. To remove 90 %: keep=0.1.")
+        raise UsageError(
+            f"{what} keeps a share above 0 and below 1; got keep={asked.keep}. To remove 90 % of them: keep=0.1."
+        )
     if asked.rounds < 1:
         raise UsageError(f"{what} needs a round or more; got rounds={asked.rounds}.")
 

@@ -18,9 +18,9 @@ from holdfast.training.nets import Nets
 class Removed(Term):
     """Weights are set to zero in rounds, and stay zero, to the bit.
 
-    Round 1 is before the first step, after the look at step 0; the others `every` steps after the one before, each
-    after the look that falls there. A look is thus at what training made of the round before. The optimiser goes on
-    from round to round as if nothing had happened.
+    Round 1 is before the first step, after the look at step 0; the others `every` steps after the one before,
+    each after the look that falls there. A look is thus at what training made of the round before. The
+    optimiser goes on from round to round as if nothing had happened.
     """
 
     order: ClassVar[int] = 3

@@ -59,8 +59,8 @@ class Term(ABC):
     """One thing that training does at every step. Terms compose; each overrides the moments that it needs.
 
     A step is: `ready` of all terms from first to last; draw a batch (`Mix`); take the gradient (`drop`, `loss`,
-    `around`); then for each part of the batch `before` of all terms from last to first, the optimiser's step, `after`
-    of all terms from first to last. A look falls between two steps.
+    `around`); then for each part of the batch `before` of all terms from last to first, the optimiser's step,
+    `after` of all terms from first to last. A look falls between two steps.
     """
 
     alike: ClassVar[bool] = False

@@ -20,9 +20,10 @@ from holdfast.training.randomness import untouched
 def compact(nets: Nets, k: int) -> nn.Module:
     """Net k of a batch without the hidden units that do nothing: the host's own architecture, only narrower.
 
-    A unit does nothing if no weight reads it, or if it reads nothing and its bias gives 0 (0 or less, under ReLU). One
-    unit of a layer stays in any case. Outputs are the net's own but for rounding, since sums have fewer terms; a
-    forward pass is faster as far as whole units were removed. Single weights that are zero save nothing.
+    A unit does nothing if no weight reads it, or if it reads nothing and its bias gives 0 (0 or less, under
+    ReLU). One unit of a layer stays in any case. Outputs are the net's own but for rounding, since sums have
+    fewer terms; a forward pass is faster as far as whole units were removed. Single weights that are zero save
+    nothing.
 
     Raises:
         UsageError: a host that is no MLP or CNN, or a net with other parts than its host's.
@@ -43,7 +44,8 @@ def compact(nets: Nets, k: int) -> nn.Module:
 
 
 def _kept(layers: tuple[Hidden, ...], state: Mapping[str, Tensor]) -> dict[Hidden, Tensor]:
-    """kept_O of each layer. A unit that is removed is no reader of others, nor is it read: so until nothing changes."""
+    """kept_O of each layer. A unit that is removed is no reader of others, nor is it read: so until nothing
+    changes."""
     weights = {name: value.clone() for name, value in state.items()}
     kept = {at: torch.ones(len(weights[f"{at.layer}.bias"]), dtype=torch.bool) for at in layers}
     while True:

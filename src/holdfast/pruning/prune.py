@@ -14,10 +14,11 @@ from holdfast.training.streams import Streams
 def prune(
     nets: Nets, score: Score, keep: float, data: Data, streams: Sequence[Streams], within: Masks | None = None
 ) -> Masks:
-    """Which weights of each net to keep, by a score: this share of all, wherever they are. The nets stay as they are.
+    """Which weights of each net to keep, by a score: this share of all, wherever they are. The nets stay as
+    they are.
 
-    In round r of R the share kept is s (keep / s)^(r / R), s the share that `within` keeps: what is pruned already, as
-    large a share in every net. None: nothing is.
+    In round r of R the share kept is s (keep / s)^(r / R), s the share that `within` keeps: what is pruned
+    already, as large a share in every net. None: nothing is.
 
     Raises:
         UsageError: a share outside (0, 1], or more than is left.

@@ -33,8 +33,8 @@ class UnitScore(Protocol):
 
 @dataclass(frozen=True)
 class OutgoingNorm:
-    """|w|, the Euclidean norm of all weights that read the unit (Li et al. 2017, arXiv 1608.08710, have the L1 norm of
-    those that it reads).
+    """|w|, the Euclidean norm of all weights that read the unit (Li et al. 2017, arXiv 1608.08710, have the L1
+    norm of those that it reads).
 
     When it misleads: a ReLU unit scaled up by c with readers scaled down by c is the same unit with another score.
     """
@@ -49,12 +49,11 @@ class OutgoingNorm:
 
 @dataclass(frozen=True)
 class MeanActivation:
-    """What a unit gives on average (after its nonlinearity; over the pixels of a channel), on `examples` clean training
-    examples, net k's own, from its stream `pruning/examples`.
+    """What a unit gives on average (after its nonlinearity; over the pixels of a channel), on `examples` clean
+    training examples, net k's own, from its stream `pruning/examples`.
 
-    The score of fine-pruning (Liu, Dolan-Gavitt & Garg 2018, arXiv 1805.12185). When it misleads: what is silent on
-    clean data may be a backdoor, or a rare class.
-    """
+    The score of fine-pruning (Liu, Dolan-Gavitt & Garg 2018, arXiv 1805.12185). When it misleads: what is
+    silent on clean data may be a backdoor, or a rare class."""
 
     examples: int = EXAMPLES
 

@@ -58,7 +58,8 @@ def hidden_layers(host: Host) -> tuple[Hidden, ...]:
         paths = [*(f"features.{3 * i}" for i in range(last + 1)), "classifier.0", "classifier.2"]
         gives = [*(f"features.{3 * i + 1}" for i in range(last + 1)), "classifier.1"]
         each = [host.flat // host.channels[-1] if i == last else 1 for i in range(last + 2)]
-        return tuple(Hidden(*pair, gives=g, each=e) for pair, g, e in zip(pairwise(paths), gives, each, strict=True))
+        rows = zip(pairwise(paths), gives, each, strict=True)
+        return tuple(Hidden(*pair, gives=given, each=inputs) for pair, given, inputs in rows)
     raise UsageError(
         f"Hidden units are known of an MLP and a CNN; got {host.label}. Prune its weights (Prune) instead."
     )
@@ -74,7 +75,8 @@ def last_features(host: Host) -> Hidden:
 
 
 def unit_masks(nets: Nets, kept: Mapping[Hidden, Tensor]) -> Masks:
-    """Masks of all weights and biases of some layers' units: what a removed one reads, its bias, and what reads it.
+    """Masks of all weights and biases of some layers' units: what a removed one reads, its bias, and what reads
+    it.
 
     Args:
         nets: whose weights they are.
