@@ -81,6 +81,9 @@ def test_the_perturbation_is_pytorchs_sgd_on_what_the_net_says(place):
             loss.backward()
             optimiser.step()
         torch.testing.assert_close(found_K[k], d.detach(), rtol=1e-3, atol=1e-5)
+    short = Unlearning(replace(SMALL, radius=0.5), site, nets).search(4)
+    torch.testing.assert_close(short, found_K * 0.5 / found_K.flatten(1).norm(dim=1)[:, None, None])
+    assert torch.equal(Unlearning(replace(SMALL, radius=1e6), site, nets).search(4), found_K), "it is a limit"
     clean, bent = (nets.classes(x) for x in (site.data.test.x, site.data.test.x + found_K[0]))
     hits = lambda classes: int((classes[0] == site.data.test.y).sum())
     assert hits(bent) < hits(clean)
@@ -153,6 +156,7 @@ def test_settings(site_of):
         ({"rounds": 0}, "rounds of 1 or more"),
         ({"portion": 0.001}, "one example at the least; got portion=0.001 of batch=100"),
         ({"portion": 2}, "1 at most"),
+        ({"radius": 0}, "a radius above 0, or None for no limit; got 0"),
         ({"penalty": "0"}, "IBAU's penalty must be a number"),
         ({"optimiser": 0.1}, "needs an optimiser"),
     ):

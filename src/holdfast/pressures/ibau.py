@@ -34,7 +34,7 @@ class IBAU:
     In each of `rounds` rounds, on the round's own `batches` batches of clean training examples:
 
     1. The perturbation d starts at 0 and takes one step a batch, of rate `search_lr`, down
-       -CE(net(x + d), what the net says to x) + penalty |d|^2.
+       -CE(net(x + d), what the net says to x) + penalty |d|^2. With a `radius`, it is then cut to that length.
     2. For each batch one step of the optimiser on the weights w, down the hypergradient of
        L1(d, w) = CE(net(x'), y), where x' is x + d for a share `portion` of the batch, x for the rest:
 
@@ -50,8 +50,10 @@ class IBAU:
     settings of its code (5,000 images in batches of 100, the same batches in every round; BackdoorBench: Adam's
     rate 1e-4).
 
-    When it misleads: the perturbation's rate and penalty suit images of 32 x 32 pixels between 0 and 1. It is
-    added, and not clipped: of a trigger that replaces pixels it finds something that does the same, or nothing.
+    When it misleads: in the paper the perturbation is bounded, in its code it is not (a radius of 10 stands there,
+    switched off). With few layers and no batch norm it then grows to hundreds of times an image, and the host is
+    wrecked: give a radius of the size of a trigger. It is added, not put in the place of pixels, so what it finds
+    need not be the trigger.
     """
 
     rounds: int = 5
@@ -65,6 +67,8 @@ class IBAU:
     map_lr: float = 0.1
     penalty: float = 0.001
     portion: float = 0.01
+    radius: float | None = None
+    """The most that the perturbation may measure (Euclidean, over all pixels); None: no limit."""
 
     def __post_init__(self) -> None:
         for name in ("rounds", "batches", "batch", "iterations"):
@@ -75,6 +79,10 @@ class IBAU:
             number(f"IBAU's {name}", getattr(self, name))
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"IBAU needs {name} of 0 or more; got {getattr(self, name)}.")
+        if self.radius is not None:
+            number("IBAU's radius", self.radius)
+            if not 0 < self.radius < float("inf"):
+                raise UsageError(f"IBAU needs a radius above 0, or None for no limit; got {self.radius}.")
         if not isinstance(self.optimiser, Optimiser):
             raise UsageError(f"IBAU needs an optimiser (SGD, Adam, Sign); got {self.optimiser!r}.")
         if self.portion > 1 or self.perturbed < 1:
@@ -98,7 +106,8 @@ class IBAU:
 
     @property
     def label(self) -> str:
-        return f"I-BAU {self.rounds} rounds, K {self.iterations}, {self.optimiser.label}"
+        radius = "" if self.radius is None else f" within {self.radius:g}"
+        return f"I-BAU{radius}, {self.rounds} rounds, K {self.iterations}, {self.optimiser.label}"
 
     def batch_key(self) -> Hashable:
         """All nets of a batch have the same settings."""
@@ -142,7 +151,7 @@ class Unlearning(Stepped):
         first, here, nets = self.first(start), self.draws.at(now), self.nets
         grads = [torch.zeros_like(row) for row in self.part.padded]
         for k in range(nets.k):
-            found = self.hypergradient(k, now, (first[0][k], first[1][k]), (here[0][k], here[1][k]))
+            found = self.slope(k, now, (first[0][k], first[1][k]), (here[0][k], here[1][k]))
             for padded, grad in zip(grads, found, strict=True):
                 padded[k, : grad.numel()] = grad.flatten()
         self.asked.optimiser.step(self.part.padded, grads, self.moments)
@@ -162,6 +171,9 @@ class Unlearning(Stepped):
             )
             (slope_K,) = torch.autograd.grad(loss_K.sum(), d_K)
             d_K = d_K - asked.search_lr * slope_K
+        if asked.radius is not None:
+            length_K = d_K.flatten(1).norm(dim=1).clamp(min=asked.radius)
+            d_K = d_K * (asked.radius / length_K).view(-1, *[1] * (d_K.dim() - 1))
         return d_K.detach()
 
     def first(self, start: int) -> tuple[Tensor, Tensor]:
@@ -170,10 +182,8 @@ class Unlearning(Stepped):
             self._first = start, self.draws.at(start)
         return self._first[1]
 
-    def hypergradient(
-        self, k: int, now: int, first: tuple[Tensor, Tensor], here: tuple[Tensor, Tensor]
-    ) -> list[Tensor]:
-        """Of net k, by trained weight."""
+    def slope(self, k: int, now: int, first: tuple[Tensor, Tensor], here: tuple[Tensor, Tensor]) -> list[Tensor]:
+        """The hypergradient of net k, by trained weight."""
         asked, nets, (x_B, y_B) = self.asked, self.nets, here
         order = self.site.streams[k].generator(f"{self.site.phase}/i-bau", now).permutation(asked.batch)
         chosen_B = torch.zeros(asked.batch, device=nets.device)
