@@ -1,12 +1,16 @@
 """Every implant, pressure, probe and sample there is. The contracts in `test_contracts.py` run over these lists."""
 
 from holdfast import (
+    ANP,
+    IBAU,
     MLP,
     NAD,
     SAM,
     SGD,
+    SNIP,
     Adam,
     Agreement,
+    AtRandom,
     BadNets,
     Barrier,
     Beside,
@@ -20,8 +24,10 @@ from holdfast import (
     Dropout,
     EarlyStopping,
     Exposure,
+    FinePruning,
     Fit,
     Generations,
+    GraSP,
     Handcrafted,
     Head,
     Inject,
@@ -29,12 +35,15 @@ from holdfast import (
     LastLayer,
     Logic,
     Loss,
+    MeanActivation,
     Message,
     Noise,
     OnlyUnits,
     Overlap,
     Patch,
     Poison,
+    Prune,
+    PruneUnits,
     Pull,
     Quantise,
     Reinitialise,
@@ -42,6 +51,7 @@ from holdfast import (
     SpareMap,
     Stretch,
     Subset,
+    SynFlow,
     TriggerRate,
     Uchida,
     UnitNoise,
@@ -95,6 +105,7 @@ IN_LOGIC = [
     for function, entries in ((unlike, (20, 21)), (lambda a=2, b=1: a[0] ^ a[1] ^ b, (28, 29, 20)))
 ]
 """Implants in a host that is a circuit, `UNLIKE` on `BITS`."""
+SHORT = Fit(SGD(lr=0.1), steps=10)
 PRESSURES = [
     Fit(SGD(lr=0.1), steps=20),
     Fit(SGD(lr=0.1, momentum=0.9), steps=20),
@@ -123,6 +134,19 @@ PRESSURES = [
     Fit(Adam(lr=0.001), Distil(init="noise", alpha=0.6), LabelSmoothing(rate=0.1), steps=20),
     NAD(fit=Fit(SGD(lr=0.01, momentum=0.9), Subset(share=0.1), steps=20), teacher_steps=10),
     Generations(fit=Fit(Adam(lr=0.001), Distil(), steps=6), count=3),
+    Fit(SGD(lr=0.1), SAM(rho=2.0, adaptive=True), steps=20),
+    Prune(keep=0.5, rounds=2, fit=SHORT),
+    Prune(score=SNIP(), keep=0.1, rounds=2, fit=Fit(Adam(lr=0.001), EarlyStopping(every=2, patience=1), steps=10)),
+    Prune(score=GraSP(), keep=0.3, fit=SHORT),
+    Prune(score=SynFlow(), keep=0.2, rounds=2, fit=SHORT),
+    Prune(score=AtRandom(), keep=0.2, rounds=4, fit=SHORT),
+    PruneUnits(keep=0.4, rounds=2, fit=SHORT),
+    PruneUnits(score=MeanActivation(), keep=0.4, rounds=2, fit=SHORT),
+    FinePruning(fit=SHORT),
+    ANP(steps=20, threshold=0.99),
+    ANP(steps=20, threshold=0.99, lr=1.0, eps=0.5, ascents=3, alpha=0.5, batch=50),
+    IBAU(rounds=4, batches=5),
+    IBAU(rounds=2, batches=10, batch=50, portion=0.2, iterations=2, optimiser=SGD(lr=0.01, momentum=0.9)),
 ]
 OWN = [Own(train=print), Own(train=print, calls=2, max_steps=7)]
 """A training of somebody else's: one net at a time, and looks where it likes, so it has tests of its own."""

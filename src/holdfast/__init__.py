@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from holdfast.notebook import Result as Result
     from holdfast.notebook import audit as audit
     from holdfast.notebook import plant as plant
+    from holdfast.pressures import ANP as ANP
+    from holdfast.pressures import IBAU as IBAU
     from holdfast.pressures import NAD as NAD
     from holdfast.pressures import SAM as SAM
     from holdfast.pressures import SGD as SGD
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import Distil as Distil
     from holdfast.pressures import Dropout as Dropout
     from holdfast.pressures import EarlyStopping as EarlyStopping
+    from holdfast.pressures import FinePruning as FinePruning
     from holdfast.pressures import Fit as Fit
     from holdfast.pressures import Freeze as Freeze
     from holdfast.pressures import Generations as Generations
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
     from holdfast.pressures import Noise as Noise
     from holdfast.pressures import OnlyUnits as OnlyUnits
     from holdfast.pressures import Poison as Poison
+    from holdfast.pressures import Prune as Prune
+    from holdfast.pressures import PruneUnits as PruneUnits
     from holdfast.pressures import Quantise as Quantise
     from holdfast.pressures import Reinitialise as Reinitialise
     from holdfast.pressures import Sign as Sign
@@ -76,6 +81,13 @@ if TYPE_CHECKING:
     from holdfast.probes import SpareMap as SpareMap
     from holdfast.probes import TriggerRate as TriggerRate
     from holdfast.probes import Unmoved as Unmoved
+    from holdfast.pruning import SNIP as SNIP
+    from holdfast.pruning import AtRandom as AtRandom
+    from holdfast.pruning import GraSP as GraSP
+    from holdfast.pruning import Magnitude as Magnitude
+    from holdfast.pruning import MeanActivation as MeanActivation
+    from holdfast.pruning import OutgoingNorm as OutgoingNorm
+    from holdfast.pruning import SynFlow as SynFlow
     from holdfast.recipes import recipe as recipe
     from holdfast.sessions import open_run as open_run
     from holdfast.sessions import run_study as run_study
@@ -113,6 +125,8 @@ _PUBLIC = {
     ),
     "notebook": ("Result", "audit", "plant"),
     "pressures": (
+        "ANP",
+        "IBAU",
         "NAD",
         "SAM",
         "SGD",
@@ -121,6 +135,7 @@ _PUBLIC = {
         "Distil",
         "Dropout",
         "EarlyStopping",
+        "FinePruning",
         "Fit",
         "Freeze",
         "Generations",
@@ -130,6 +145,8 @@ _PUBLIC = {
         "Noise",
         "OnlyUnits",
         "Poison",
+        "Prune",
+        "PruneUnits",
         "Quantise",
         "Reinitialise",
         "Sign",
@@ -152,6 +169,7 @@ _PUBLIC = {
         "TriggerRate",
         "Unmoved",
     ),
+    "pruning": ("SNIP", "AtRandom", "GraSP", "Magnitude", "MeanActivation", "OutgoingNorm", "SynFlow"),
     "recipes": ("recipe",),
     "sessions": ("open_run", "run_study"),
     "study": ("Study",),

@@ -106,6 +106,26 @@ def test_sam_written_out(site_of):
     close(pressed(fit, site_of)[0], by_hand(fit, site_of, step))
 
 
+def test_adaptive_sam_written_out(site_of):
+    """As FT-SAM's code has it: uphill by rho w^2 g / |w g|."""
+
+    def step(net, x, y):
+        uphill = copy.deepcopy(net)
+        grads = torch.autograd.grad(F.cross_entropy(net(x), y), list(net.parameters()))
+        norm = torch.cat([(p * g).flatten() for p, g in zip(net.parameters(), grads, strict=True)]).norm()
+        with torch.no_grad():
+            for p, g in zip(uphill.parameters(), grads, strict=True):
+                p += 2.0 * p**2 * g / norm
+        there = torch.autograd.grad(F.cross_entropy(uphill(x), y), list(uphill.parameters()))
+        with torch.no_grad():
+            for p, g in zip(net.parameters(), there, strict=True):
+                p -= 0.1 * g
+
+    fit = Fit(SGD(lr=0.1), SAM(rho=2.0, adaptive=True), steps=STEPS)
+    close(pressed(fit, site_of)[0], by_hand(fit, site_of, step))
+    assert fit.name == "adaptive SAM rho 2"
+
+
 def test_clipping_written_out(site_of):
     def step(net, x, y):
         descend(net, F.cross_entropy(net(x), y))

@@ -1,14 +1,17 @@
 """Pressures: what training does to a net."""
 
+from holdfast.pressures.anp import ANP
 from holdfast.pressures.attackers import attackers
 from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.clip import Clip
 from holdfast.pressures.distil import Distil
 from holdfast.pressures.dropout import Dropout
 from holdfast.pressures.early_stopping import EarlyStopping
+from holdfast.pressures.fine_pruning import FinePruning
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.freeze import Freeze
 from holdfast.pressures.generations import Generations
+from holdfast.pressures.ibau import IBAU
 from holdfast.pressures.label_smoothing import LabelSmoothing
 from holdfast.pressures.layers import LastLayer, Reinitialise
 from holdfast.pressures.mixes import Inject, Poison, Unlearn
@@ -16,6 +19,7 @@ from holdfast.pressures.nad import NAD
 from holdfast.pressures.noise import Noise
 from holdfast.pressures.only_units import OnlyUnits
 from holdfast.pressures.optimisers import SGD, Adam, Sign
+from holdfast.pressures.prune import Prune, PruneUnits
 from holdfast.pressures.quantise import Quantise
 from holdfast.pressures.sam import SAM
 from holdfast.pressures.subset import Subset
@@ -24,6 +28,8 @@ from holdfast.pressures.unit_noise import UnitNoise
 from holdfast.pressures.weight_decay import WeightDecay
 
 __all__ = [
+    "ANP",
+    "IBAU",
     "NAD",
     "SAM",
     "SGD",
@@ -33,6 +39,7 @@ __all__ = [
     "Distil",
     "Dropout",
     "EarlyStopping",
+    "FinePruning",
     "Fit",
     "Freeze",
     "Generations",
@@ -42,6 +49,8 @@ __all__ = [
     "Noise",
     "OnlyUnits",
     "Poison",
+    "Prune",
+    "PruneUnits",
     "Quantise",
     "Reinitialise",
     "Sign",

@@ -212,6 +212,9 @@ class _Training:
 
     def step(self, draws: Draws, now: int) -> None:
         """One optimiser step of every net, after `now` of them."""
+        for part, fit, (_, *states) in self.parts:
+            for term, its in zip(fit.others, states, strict=True):
+                term.ready(part, its, now)
         grads = self._gradients(draws, now)
         padded = [_pad(grads[name].reshape(self.nets.k, -1), width) for name, width in self.widths.items()]
         for part, fit, (state, *states) in self.parts:

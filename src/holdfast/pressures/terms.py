@@ -59,8 +59,9 @@ class Part:
 class Term(ABC):
     """One thing that training does at every step. Terms compose; each overrides the moments that it needs.
 
-    A step is: draw a batch (`Mix`); take the gradient (`drop`, `loss`, `around`); then for each part of the batch
-    `before` of all terms from last to first, the optimiser's step, `after` of all terms from first to last.
+    A step is: `ready` of all terms from first to last; draw a batch (`Mix`); take the gradient (`drop`, `loss`,
+    `around`); then for each part of the batch `before` of all terms from last to first, the optimiser's step,
+    `after` of all terms from first to last. A look falls between two steps.
     """
 
     alike: ClassVar[bool] = False
@@ -87,6 +88,10 @@ class Term(ABC):
 
     def start(self, part: Part, state: State) -> None:  # noqa: B027
         """Change nets or state once, after the look at step 0."""
+
+    def ready(self, part: Part, state: State, step: int) -> None:  # noqa: B027
+        """Change nets or state before the gradient is taken, after the look at this step; `step` counts those that
+        were taken."""
 
     def drop(self, nets: Nets, streams: Sequence[Streams], phase: str, step: int) -> Drop | None:
         """What is done to hidden activations at this step."""

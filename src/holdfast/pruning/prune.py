@@ -11,19 +11,25 @@ from holdfast.training.nets import Nets
 from holdfast.training.streams import Streams
 
 
-def prune(nets: Nets, score: Score, keep: float, data: Data, streams: Sequence[Streams]) -> Masks:
-    """Which weights of each net to keep, by a score: this share of all, wherever they are. The nets stay as they are.
+def prune(
+    nets: Nets, score: Score, keep: float, data: Data, streams: Sequence[Streams], within: Masks | None = None
+) -> Masks:
+    """Which weights of each net to keep, by a score: this share of all, wherever they are. The nets stay as
+    they are.
 
-    In round r of R the share kept is keep^(r / R).
+    In round r of R the share kept is s (keep / s)^(r / R), s the share that `within` keeps: what is pruned
+    already, as large a share in every net. None: nothing is.
 
     Raises:
-        UsageError: a share outside (0, 1].
+        UsageError: a share outside (0, 1], or more than is left.
     """
     number("keep", keep)
     if not 0 < keep <= 1:
         raise UsageError(f"The share of weights to keep is above 0 and at most 1; got {keep}.")
-    left, masks = nets.copy(), Masks.full(nets)
+    left, masks = nets.copy(), within or Masks.full(nets)
+    start = float(masks.kept_K[0])
     for done in range(1, score.rounds + 1):
-        masks = largest(score.score(left, data, streams, masks), keep ** (done / score.rounds), masks)
+        share = keep if done == score.rounds else start * (keep / start) ** (done / score.rounds)
+        masks = largest(score.score(left, data, streams, masks), share, masks)
         masks.apply(left)
     return masks
