@@ -47,6 +47,7 @@ ALIKE = {
 }
 """Terms that all nets of a batch share."""
 SHAPES = [((64, 64, 10), 64), ((64, 50, 10), 60), ((64, 37, 23, 10), 17), ((64, 10), 1), ((64, 5, 10), 33)]
+SHAPES += [((64, width, 10), 64) for width in (1, 7, 9, 12, 13)] + [((64, 12, 9, 10), 32), ((64, 9, 7, 10), 64)]
 
 
 def pressed(data, widths, seeds, fits, backend="batched"):

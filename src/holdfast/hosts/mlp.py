@@ -93,6 +93,18 @@ def _pad(x: Tensor, last: int, before: int = 0) -> Tensor:
     return F.pad(x, (0, last, 0, before)) if last or before else x
 
 
+def _spare(widths: Sequence[int], examples: int) -> list[int]:
+    """How many units to add to each layer, so that whatever belongs to one net fills whole lanes (see LANES): what its
+    layers give for the examples, and the gradients of its weights."""
+    lanes = LANES // gcd(LANES, examples)
+    padded = [-(-width // lanes) * lanes for width in widths]
+    for layer in range(len(padded) - 2, -1, -1):
+        is_first_hidden = layer == 1
+        while padded[layer] * padded[layer + 1] % LANES or (is_first_hidden and padded[0] * padded[1] % LANES):
+            padded[layer] += lanes
+    return [after - before for after, before in zip(padded, widths, strict=True)]
+
+
 class _Flat(nn.Sequential):
     # Flattens by itself, so that the layers keep the names they have in a plain Sequential of them: 0, 2, 4, ...
     def forward(self, x_B: Tensor) -> Tensor:
@@ -163,10 +175,8 @@ class MLP:
         return {name: grad[tuple(map(slice, p.shape))] for (name, p), grad in zip(params.items(), grads, strict=True)}
 
     def _padded(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> tuple[Tensor, list[Tensor]]:
-        # Spare units, which stay at zero, until each net's examples fill whole lanes in every layer (see LANES). What
-        # is planted may have made hidden layers wider than the host's.
-        lanes = LANES // gcd(LANES, x_KBI.shape[1])
-        spare = [-width % lanes for width in (self.widths[0], *(params[f"{at}.bias"].shape[1] for at in self.layers))]
+        # Spare units, which stay at zero. What is planted may have made hidden layers wider than the host's.
+        spare = _spare([self.widths[0], *(params[f"{at}.bias"].shape[1] for at in self.layers)], x_KBI.shape[1])
         padded = []
         for layer, (inputs, outputs) in zip(self.layers, pairwise(spare), strict=True):
             padded += [_pad(params[f"{layer}.weight"], inputs, outputs), _pad(params[f"{layer}.bias"], outputs)]
