@@ -85,7 +85,7 @@ def test_a_limit_is_hardtanhs():
     assert {0.0, 0.5} <= set(hidden.unique().tolist())
     assert torch.equal(module(x), module[2](hidden))
     assert torch.allclose(nets.logits(x)[0], module(x), atol=1e-6)
-    assert torch.equal(host.activations(nets.params, nets.shared(x))[0][0], hidden)
+    torch.testing.assert_close(host.activations(nets.params, nets.shared(x))[0][0], hidden, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("limit", [0, -1.0, float("inf"), float("nan"), "1", True])

@@ -47,7 +47,7 @@ class NAD:
     not counted.
 
     Misleads: the teacher is fine-tuned from the net itself, so what fine-tuning leaves is in the teacher too. The
-    published betas belong to maps of 32 x 32, 16 x 16 and 8 x 8 positions. Maps are of length 1, so the mean over P
+    published betas belong to maps of 32 x 32, 16 x 16 and 8 x 8 positions. Maps have length 1, so the mean over P
     positions grows as 1 / P: on smaller maps the same betas weigh more, and wreck a host at rates that it would
     bear.
 
