@@ -30,6 +30,7 @@ def test_every_room_that_decides_a_result_is_in_the_digest():
         "notebook",
         "claims",
         "extending",
+        "unit_map",
     }
     loaded = {name.split(".")[1] for name in sys.modules if name.startswith("holdfast.")}
     assert loaded - shows - {"demo"} <= {*ROOMS, *(file.removesuffix(".py") for file in FILES)}
