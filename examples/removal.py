@@ -31,9 +31,9 @@ from holdfast import (
     WeightDecay,
     recipe,
 )
-from holdfast.parts import Pressure
+from holdfast.parts import Implant, Pressure
 
-IMPLANTS = {"BadNets": BadNets(), "handcrafted": Handcrafted()}
+IMPLANTS: dict[str, Implant] = {"BadNets": BadNets(), "handcrafted": Handcrafted()}
 TUNING = Fit(SGD(lr=0.01, momentum=0.9), WeightDecay(rate=5e-3), steps=1000, batch=256)
 FT_SAM = Fit(
     SGD(lr=0.01, momentum=0.9),

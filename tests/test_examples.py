@@ -69,3 +69,10 @@ def test_parts_of_ones_own_from_a_file(tmp_path):
     assert "pinched by 0.05" in arm["setting"]
     columns = folder.measures(arm["cells"]["planted"]["0"]).phase("pressure")
     assert columns["largest_weight"][-1] < columns["largest_weight"][0], "the term acted, and the probe saw it"
+
+
+@pytest.mark.parametrize("name", ["circuit", "removal"])
+def test_a_recipe_is_a_study(name):
+    study, _ = load_recipe(str(EXAMPLES / f"{name}.py"))
+    assert len(study.named) >= 1
+    assert study.seeds >= 2
