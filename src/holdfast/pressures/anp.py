@@ -38,7 +38,8 @@ class ANP:
     batches from `Fit`'s streams, starts of the perturbations from each net's own stream `<phase>/anp`.
 
     Wu & Wang 2021, Adversarial Neuron Pruning Purifies Backdoored Deep Models, arXiv 2110.14430, and its
-    settings. Its code masks batch norm's weights, of which the hosts here have none, takes 500 images, and
+    settings, as its code has them, but for the threshold, which it tries from .05 to .9 and leaves to whoever looks
+    at the outcome. Its code masks batch norm's weights, of which the hosts here have none, takes 500 images, and
     leaves the perturbations where the last step puts them, up to 2 eps away.
 
     When it misleads: a net with few units to spare is pruned to pieces; look at clean accuracy. A unit that stays
