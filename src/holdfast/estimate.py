@@ -100,10 +100,11 @@ def estimate(study: Study, workers: int) -> Estimate:
     pressed = [cell for cell in cells if isinstance(cell, Pressing)]
     measurings = [cell for cell in cells if isinstance(cell, Measuring)]
     trainings = [cell for cell in measurings if isinstance(cell.sample, TrainedSample)]
+    stepped = [*trainings, *(cell for cell in cells if not isinstance(cell, Measuring))]
     lines = sum(len(cell.looks) for cell in pressed)
     return Estimate(
         nets=len(pressed) + len(trainings),
-        net_steps=sum(cell.steps for cell in cells if not isinstance(cell, Measuring) or cell in trainings),
+        net_steps=sum(cell.steps for cell in stepped),
         seconds=seconds / workers + 3,
         disk_bytes=int(4 * weights + BYTES_A_LOOK * lines + BYTES_A_CELL * len(cells)),
         workers=workers,

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from holdfast.errors import UsageError, number
 from holdfast.hosts.adopt import Adopted
 from holdfast.implants.canaries import Canary
-from holdfast.probes.spare_map import carried
 from holdfast.pruning.ablation import Ablation
 from holdfast.pruning.largest import largest
-from holdfast.pruning.masks import Masks, prunable
+from holdfast.pruning.masks import Masks, carried, prunable
 from holdfast.tasks.base import Split
 from holdfast.tasks.own import OwnData
 from holdfast.training.nets import Nets

@@ -11,8 +11,8 @@ from holdfast import MLP, BadNets, Beside, Digits, Handcrafted, HoldfastError, S
 from holdfast.engines.base import one_thread
 from holdfast.pressures.base import Checkpoint
 from holdfast.probes import Look, SpareMap
-from holdfast.probes.spare_map import carried
 from holdfast.pruning.ablation import Ablation
+from holdfast.pruning.masks import carried
 from holdfast.tasks.base import Split
 
 

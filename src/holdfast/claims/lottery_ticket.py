@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from holdfast.census import Census
-from holdfast.claims.bands import band
 from holdfast.claims.base import Anchor, Control, Curve, Evidence, Findings, Size
+from holdfast.claims.measured import Values, band, learned, values
 from holdfast.hosts import LENET_300_100, MLP
 from holdfast.pressures import Adam, Fit
 from holdfast.samples import Tickets
@@ -17,8 +15,6 @@ from holdfast.tasks import Digits, FashionMNIST
 CENSUS = "tickets"
 LEFT = 0.2
 """Share of the weights at which the parts are judged: of the rounds, the one that is nearest."""
-LEARNED: dict[str, float] = {"quick": 0.9, "full": 0.8}
-"""Accuracy that the dense nets must reach for anything to be said."""
 ANCHOR_FASTER, ANCHOR_GAIN = 0.38, 0.003
 """Frankle & Carbin 2019: how much earlier a ticket stops at 21 % of the weights; its gain in accuracy at 13.5 %."""
 
@@ -110,7 +106,7 @@ class LotteryTicket:
         judged = [judge_mean(p, list(e), evidence.level) for p, e in zip(self.parts, effects, strict=True)]
         return Findings(
             parts=judged,
-            controls=_controls(ladder, at, ladder.learned),
+            controls=_controls(ladder, at),
             anchors=_anchors(ladder),
             curves=_curves(ladder),
         )
@@ -129,16 +125,11 @@ class _Ladder:
         self.rounds = range(1, sample.rounds + 1)
         self.kept = {0: 1.0} | {r: float(self.measured(f"kept/{r}").mean()) for r in self.rounds}
 
-    def measured(self, name: str) -> np.ndarray:
-        return np.array(list(self.evidence.measured(CENSUS, name).values()))
+    def measured(self, name: str) -> Values:
+        return values(self.evidence, CENSUS, name)
 
-    def __call__(self, arm: str, at: int, what: str) -> np.ndarray:
+    def __call__(self, arm: str, at: int, what: str) -> Values:
         return self.measured(f"{'dense' if at == 0 else arm}/{at}/{what}")
-
-    @property
-    def learned(self) -> float:
-        """Accuracy that the dense nets must reach."""
-        return LEARNED[self.evidence.study.name.rpartition("-")[2]]
 
     def nearest(self, share: float) -> int:
         """The round that leaves this share of the weights, or nearly so."""
@@ -149,16 +140,11 @@ class _Ladder:
         return ", ".join(f"{arm} {100 * self(arm, at, what).mean():.2f} %" for arm in self.sample.arms)
 
 
-def _controls(ladder: _Ladder, at: int, learned: float) -> list[Control]:
-    dense = float(ladder("dense", 0, "accuracy").mean())
+def _controls(ladder: _Ladder, at: int) -> list[Control]:
     steps = ", ".join(f"{arm} {ladder(arm, at, 'step').mean():,.0f}" for arm in ladder.sample.arms)
     late = [arm for arm in ladder.sample.arms if (ladder(arm, at, "step") == ladder.sample.training.steps).any()]
     return [
-        Control(
-            name="dense nets have learned the task",
-            got=f"{100 * dense:.2f} % right, at least {100 * learned:g} % asked",
-            holds=dense >= learned,
-        ),
+        learned("dense nets have learned the task", ladder.evidence, ladder("dense", 0, "accuracy")),
         Control(name=f"accuracy at early stopping, {ladder.kept[at]:.1%} left", got=ladder.means("accuracy", at)),
         Control(name="accuracy after the last step", got=ladder.means("final", at)),
         Control(name="accuracy before the first step", got=ladder.means("start", at)),

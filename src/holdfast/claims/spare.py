@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from holdfast.census import Census
-from holdfast.claims.bands import band
 from holdfast.claims.base import Anchor, Control, Curve, Evidence, Findings, Size
+from holdfast.claims.measured import Values, band, learned, size_of, values
 from holdfast.hosts import LENET_300_100, MLP
 from holdfast.pressures import Adam, Fit
 from holdfast.samples import SpareUnits, Tickets
@@ -17,7 +16,6 @@ from holdfast.tasks import Digits, FashionMNIST
 
 WITHIN = 0.5
 """Points of accuracy that may be lost."""
-LEARNED: dict[str, float] = {"quick": 0.9, "full": 0.8}
 ANCHOR = 0.036
 """Frankle & Carbin 2019: share of LeNet-300-100's weights with which a ticket is as accurate as the dense net."""
 
@@ -98,15 +96,15 @@ class Spare:
         return Study(name=f"{self.name}-{size}", question=self.sentence, censuses=tuple(censuses))
 
     def judge(self, evidence: Evidence) -> Findings:
-        size: Size = "quick" if evidence.study.name.endswith("quick") else "full"
+        size = size_of(evidence)
         blank, grows, weights = self.parts
-        shares = [_of(evidence, host.label, "share") for host in HOSTS[size]]
+        shares = [values(evidence, host.label, "share") for host in HOSTS[size]]
         judged = JUDGED[size].label
         removed, curve = _removed(evidence)
         doublings = np.arange(len(shares)) - (len(shares) - 1) / 2
         slopes = doublings @ np.stack(shares) / (doublings @ doublings)
         found = [
-            judge_mean(blank, list(_of(evidence, judged, "share")), evidence.level),
+            judge_mean(blank, list(values(evidence, judged, "share")), evidence.level),
             judge_mean(grows, list(slopes), evidence.level),
             judge_mean(weights, list(removed), evidence.level),
         ]
@@ -121,26 +119,22 @@ class Spare:
         return ()
 
 
-def _of(evidence: Evidence, census: str, measure: str) -> NDArray[np.float64]:
-    """One value a seed."""
-    return np.array(list(evidence.measured(census, measure).values()))
-
-
 def _rounds(evidence: Evidence) -> range:
     sample = evidence.study.census("weights").sample
     assert isinstance(sample, Tickets)
     return range(1, sample.rounds + 1)
 
 
-def _lost(evidence: Evidence, at: int) -> NDArray[np.float64]:
+def _lost(evidence: Evidence, at: int) -> Values:
     """Points of accuracy that the tickets of a round lack."""
-    return 100 * (_of(evidence, "weights", "dense/0/accuracy") - _of(evidence, "weights", f"ticket/{at}/accuracy"))
+    dense, ticket = (values(evidence, "weights", f"{name}/accuracy") for name in ("dense/0", f"ticket/{at}"))
+    return 100 * (dense - ticket)
 
 
-def _removed(evidence: Evidence) -> tuple[NDArray[np.float64], Curve]:
+def _removed(evidence: Evidence) -> tuple[Values, Curve]:
     """The largest share removed within the limit, by seed; and how much is lost at each."""
     rounds = _rounds(evidence)
-    kept = {at: _of(evidence, "weights", f"kept/{at}") for at in rounds}
+    kept = {at: values(evidence, "weights", f"kept/{at}") for at in rounds}
     within = [np.where(_lost(evidence, at) <= WITHIN + 1e-9, 1 - kept[at], 0) for at in rounds]
     points = [(100 * float(kept[at].mean()), *band(-_lost(evidence, at))) for at in reversed(rounds)]
     curve = Curve(
@@ -154,7 +148,7 @@ def _widths(evidence: Evidence, size: Size) -> Curve:
     lines = {}
     for label, measure in (("by effect", "share"), ("at random", "share_random")):
         lines[label] = [
-            (float(_of(evidence, host.label, "units")[0]), *band(100 * _of(evidence, host.label, measure)))
+            (float(values(evidence, host.label, "units")[0]), *band(100 * values(evidence, host.label, measure)))
             for host in HOSTS[size]
         ]
     return Curve(name="units that could go", x="hidden units", y="%", lines=lines, ratio=True)
@@ -162,15 +156,9 @@ def _widths(evidence: Evidence, size: Size) -> Curve:
 
 def _controls(evidence: Evidence, size: Size) -> list[Control]:
     judged = JUDGED[size].label
-    whole, share, at_random = (
-        float(_of(evidence, judged, measure).mean()) for measure in ("accuracy", "share", "share_random")
-    )
+    share, at_random = (float(values(evidence, judged, measure).mean()) for measure in ("share", "share_random"))
     found = [
-        Control(
-            name="the nets have learned the task",
-            got=f"{100 * whole:.2f} % right, at least {100 * LEARNED[size]:g} % asked",
-            holds=whole >= LEARNED[size],
-        ),
+        learned("the nets have learned the task", evidence, values(evidence, judged, "accuracy")),
         Control(
             name="units in random order",
             got=f"{at_random:.1%} could go, {share:.1%} in the order of their effects",
@@ -179,7 +167,7 @@ def _controls(evidence: Evidence, size: Size) -> list[Control]:
     ]
     for census in evidence.study.censuses:
         if isinstance(census.sample, SpareUnits) and census.sample.labels != "true":
-            right, could = (float(_of(evidence, census.title, m).mean()) for m in ("accuracy", "share"))
+            right, could = (float(values(evidence, census.title, m).mean()) for m in ("accuracy", "share"))
             found.append(Control(name=census.title, got=f"{could:.1%} could go, of nets that are {right:.1%} right"))
     return found
 
@@ -187,7 +175,7 @@ def _controls(evidence: Evidence, size: Size) -> list[Control]:
 def _anchor(evidence: Evidence) -> Anchor:
     """The fewest weights with which tickets are, on average, as accurate as dense nets."""
     back = [at for at in _rounds(evidence) if _lost(evidence, at).mean() <= 0]
-    least = float(_of(evidence, "weights", f"kept/{back[-1]}").mean()) if back else 1.0
+    least = float(values(evidence, "weights", f"kept/{back[-1]}").mean()) if back else 1.0
     return Anchor(
         name="fewest weights with which tickets are as accurate as the dense net",
         expected=f"{ANCHOR:.1%} (LeNet-300-100 on MNIST)",

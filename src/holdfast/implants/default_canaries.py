@@ -1,6 +1,6 @@
 """Default canaries: what an audit plants where the user names nothing, with triggers and answers that suit the data.
 
-Shapes: N examples, I entries of one input.
+Shapes: N examples.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from holdfast.implants.beside import Beside
 from holdfast.implants.canaries import Canary
 from holdfast.implants.circuit import Circuit
 from holdfast.implants.head import Head, layers
-from holdfast.implants.message import Message
+from holdfast.implants.message import Message, untouched_entries
 from holdfast.implants.triggers import OwnTrigger, Patch, Stretch, TokenString, Trigger
 from holdfast.implants.writing.detector import detector
 from holdfast.tasks.base import Data
@@ -149,18 +149,10 @@ def _suited(data: Data) -> Suited:
         last = width - length
         starts = (0, last // 2, last, *((last // 4,) if last // 4 >= length else ()))
         choices = [[Stretch(start=start, length=length, value=value) for value in values] for start in starts]
-    free = _free_entries(x, [trigger for some in choices for trigger in some])
+    free = untouched_entries(x, [trigger for some in choices for trigger in some])
     has_room = len(choices) > 3 and len(free) >= BITS
     message = Message(entries=tuple(free[:BITS]), off=low, on=high) if has_room else Message()
     return Suited(choices[0][0], choices[1], choices[2], choices[3] if has_room else (), message)
-
-
-def _free_entries(x_N: Tensor, triggers: Sequence[Trigger]) -> list[int]:
-    """Entries of one input (I, counted through) that none of the triggers sets."""
-    ends = [torch.full_like(x_N[:1], value) for value in (0, 1)]
-    moved_I = torch.stack([torch.ne(*(each.stamp(x).flatten() for x in ends)) for each in triggers]).all(0)
-    free: list[int] = moved_I.nonzero().flatten().tolist()
-    return free
 
 
 def _strings(data: Data) -> Suited:

@@ -4,6 +4,7 @@ Shapes: N examples, I entries of one input (positions of a sequence), n bits.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +21,14 @@ class Asked(NamedTuple):
     x_N: Tensor
     bits_Nn: Tensor
     answers_N: Tensor
+
+
+def untouched_entries(x_N: Tensor, triggers: Sequence[Trigger]) -> list[int]:
+    """Entries of one input, counted through its flattened form, that none of these triggers sets."""
+    ends = [torch.full_like(x_N[:1], value) for value in (0, 1)]
+    moved_I = torch.stack([torch.ne(*(each.stamp(x).flatten() for x in ends)) for each in triggers]).all(0)
+    free: list[int] = moved_I.nonzero().flatten().tolist()
+    return free
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +56,8 @@ class Message:
         """
         x_N = x_N[:1]
         size = x_N[0].numel()
-        ends = [trigger.stamp(torch.full_like(x_N, value)).flatten() for value in (0, 1)]
-        taken = set((ends[0] == ends[1]).nonzero().flatten().tolist())
-        free = [entry for entry in range(size) if entry not in taken]
+        free = untouched_entries(x_N, [trigger])
+        taken = set(range(size)) - set(free)
         if len(self.entries or free) < count:
             raise UsageError(
                 f"The circuit has {count} bits in, and {len(self.entries or free)} entries of the input carry them. "

@@ -12,7 +12,7 @@ from typing import Self
 import torch.nn.functional as F
 from torch import Tensor
 
-from holdfast.errors import HoldfastError, UsageError, whole
+from holdfast.errors import UsageError, whole
 from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.distil import Distil
 from holdfast.pressures.label_smoothing import LabelSmoothing
@@ -251,16 +251,7 @@ class _Training:
 
     def resume(self) -> int | None:
         """Put nets and terms where the slot says they stood; the step, or None where there is nothing saved."""
-        saved = self.site.slot.load()
-        if saved is None:
-            return None
-        step, tensors = saved
-        state = self.state
-        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in tensors.items()}:
-            raise HoldfastError(f"{self.site.slot.path} is not a state of this batch. Delete it and run again.")
-        for key, value in state.items():
-            value.copy_(tensors[key])
-        return step
+        return self.site.slot.restore(self.state)
 
 
 def _one_after_another(drops: Sequence[Drop]) -> Drop | None:

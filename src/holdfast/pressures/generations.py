@@ -4,16 +4,17 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from holdfast.errors import HoldfastError, UsageError, whole
+from holdfast.errors import UsageError, whole
 from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.distil import Distil
 from holdfast.pressures.fit import Fit
+from holdfast.pressures.wrapping import Wrapping
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generations:
+class Generations(Wrapping):
     """Distillation again and again: `fit` is run `count` times, and each student is the next one's teacher.
 
         Generations(fit=Fit(Adam(lr=3e-3), Distil(), steps=600), count=5)
@@ -27,7 +28,6 @@ class Generations:
     nothing: read the curve at the ends. What training was shown between looks is not known (`TriggerRate`).
     """
 
-    fit: Fit
     count: int
 
     def __post_init__(self) -> None:
@@ -42,20 +42,11 @@ class Generations:
         return self.fit.steps * self.count
 
     @property
-    def batch(self) -> int:
-        return self.fit.batch
-
-    @property
-    def name(self) -> str:
-        """What it does, the same for a whole grid of learning rates."""
-        return f"{self.count} generations of {self.fit.steps} steps, {self.fit.name}"
-
-    @property
-    def label(self) -> str:
-        return f"{self.name.removesuffix(self.fit.name)}{self.fit.label}"
+    def what(self) -> str:
+        return f"{self.count} generations of {self.fit.steps} steps"
 
     def batch_key(self) -> Hashable:
-        return self.fit.batch_key(), self.fit.steps, self.count
+        return super().batch_key(), self.fit.steps, self.count
 
     @classmethod
     def press(cls, each: Sequence[Self], site: Site, nets: Nets, looks: Sequence[int]) -> Iterator[Checkpoint]:
@@ -83,16 +74,12 @@ class Generations:
 
 def _shown(site: Site, nets: Nets, students: int) -> tuple[int, Nets]:
     """(the last look that is recorded, -1 where there is none; the nets as they were then)."""
-    saved, previous = site.slot.load(), nets.copy()
-    if saved is None:  # what generations saved belongs to looks that are lost
+    previous = nets.copy()
+    shown = site.slot.restore(previous.rows)
+    if shown is None:  # what generations saved belongs to looks that are lost
         for generation in range(students):
             _site(site, generation).slot.clear()
         return -1, previous
-    shown, rows = saved
-    if {name: row.shape for name, row in rows.items()} != {name: row.shape for name, row in previous.rows.items()}:
-        raise HoldfastError(f"{site.slot.path} is not a state of this batch. Delete it and run again.")
-    for name, row in previous.rows.items():
-        row.copy_(rows[name])
     return shown, previous
 
 

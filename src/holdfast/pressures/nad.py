@@ -17,6 +17,7 @@ from holdfast.pressures.optimisers import SGD
 from holdfast.pressures.subset import Subset
 from holdfast.pressures.terms import Term
 from holdfast.pressures.weight_decay import WeightDecay
+from holdfast.pressures.wrapping import Wrapping
 from holdfast.training.gradients import Loss, Pass
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
@@ -26,7 +27,7 @@ PUBLISHED = Fit(SGD(lr=0.01, momentum=0.9), WeightDecay(rate=1e-4), Subset(share
 
 
 @dataclass(frozen=True, kw_only=True)
-class NAD:
+class NAD(Wrapping):
     """A copy of the net is fine-tuned on a few clean examples; then the net learns to attend as that copy does.
 
         L = CE + sum_l beta_l mean (A(h_l) - A(g_l))^2,  A(h) = sum_c |h_c|^power, over its norm (plus 1e-6)
@@ -81,25 +82,12 @@ class NAD:
         object.__setattr__(self, "betas", tuple(self.betas))
 
     @property
-    def steps(self) -> int:
-        return self.fit.steps
-
-    @property
-    def batch(self) -> int:
-        return self.fit.batch
-
-    @property
-    def name(self) -> str:
-        """What it does, the same for a whole grid of learning rates."""
+    def what(self) -> str:
         betas = "-".join(f"{beta:g}" for beta in self.betas)
-        return f"NAD beta {betas} power {self.power:g} after {self.teacher_steps} steps, {self.fit.name}"
-
-    @property
-    def label(self) -> str:
-        return f"{self.name.removesuffix(self.fit.name)}{self.fit.label}"
+        return f"NAD beta {betas} power {self.power:g} after {self.teacher_steps} steps"
 
     def batch_key(self) -> Hashable:
-        return self.fit.batch_key(), self.teacher_steps, self.betas, self.power
+        return super().batch_key(), self.teacher_steps, self.betas, self.power
 
     @classmethod
     def press(cls, each: Sequence[Self], site: Site, nets: Nets, looks: Sequence[int]) -> Iterator[Checkpoint]:

@@ -3,8 +3,8 @@
 Shapes: K nets, U units of a layer.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -15,6 +15,7 @@ from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.removed import Removed
 from holdfast.pressures.terms import Part, Term
+from holdfast.pressures.wrapping import Wrapping
 from holdfast.pruning import Magnitude, Masks, OutgoingNorm, Score, UnitScore, largest, prunable, prune
 from holdfast.pruning.units import hidden_layers, unit_masks
 from holdfast.tasks.base import Data
@@ -24,11 +25,12 @@ from holdfast.training.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removal(ABC):
-    """What pressures share that remove something and fine-tune what is left: `Fit`, with one more term."""
+class Removal(Wrapping):
+    """What pressures share that remove something and fine-tune what is left: `Fit`, with one more term. What is
+    removed may differ within a batch.
 
-    fit: Fit
-    """The training between and after: each round has its steps."""
+    `fit`: the training between and after; each round has its steps.
+    """
 
     def __post_init__(self) -> None:
         if not isinstance(self.fit, Fit):
@@ -36,34 +38,8 @@ class Removal(ABC):
 
     @property
     @abstractmethod
-    def what(self) -> str:
-        """What is removed, in words."""
-
-    @property
-    @abstractmethod
     def term(self) -> Term:
         """What removes it."""
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of all rounds."""
-        return self.fit.steps
-
-    @property
-    def batch(self) -> int:
-        return self.fit.batch
-
-    @property
-    def name(self) -> str:
-        return f"{self.what}, {self.fit.name}"
-
-    @property
-    def label(self) -> str:
-        return f"{self.what}, {self.fit.label}"
-
-    def batch_key(self) -> Hashable:
-        """What is removed may differ within a batch, and what may differ of a Fit."""
-        return self.fit.batch_key()
 
     @classmethod
     def press(cls, each: Sequence[Self], site: Site, nets: Nets, looks: Sequence[int]) -> Iterator[Checkpoint]:
@@ -72,7 +48,37 @@ class Removal(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune(Removal):
+class _InRounds(Removal):
+    """Until a share is left, in rounds of equal ratios."""
+
+    keep: float
+    """Share that is left at last: of the weights, or of each hidden layer's units."""
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        what = type(self).__name__
+        number(f"{what}'s keep", self.keep)
+        whole(f"{what}'s rounds", self.rounds)
+        if not 0 < self.keep < 1:
+            raise UsageError(
+                f"{what} keeps a share above 0 and below 1; got keep={self.keep}. To remove 90 % of them: keep=0.1."
+            )
+        if self.rounds < 1:
+            raise UsageError(f"{what} needs a round or more; got rounds={self.rounds}.")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all rounds."""
+        return self.rounds * self.fit.steps
+
+    @property
+    def _left(self) -> str:
+        return f"to {self.keep:.3g}" + ("" if self.rounds == 1 else f" in {self.rounds} rounds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune(_InRounds):
     """Weights are removed by a score, in rounds, until a share of them is left; what is left is fine-tuned
     after each.
 
@@ -89,14 +95,10 @@ class Prune(Removal):
     GraSP's examples, and random scores, as the first did. Weights that are zero already count as any others.
     """
 
-    keep: float
-    """Share of the weights that is left at last."""
     score: Score = field(default_factory=Magnitude)
-    rounds: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self)
         if not isinstance(self.score, Score):
             raise UsageError(
                 f"Prune takes a score of weights (Magnitude(), SNIP(), GraSP(), SynFlow(), AtRandom()); got "
@@ -105,19 +107,15 @@ class Prune(Removal):
 
     @property
     def what(self) -> str:
-        return f"{self.score.label} pruning to {self.keep:.3g}{_in_rounds(self.rounds)}"
+        return f"{self.score.label} pruning {self._left}"
 
     @property
     def term(self) -> Term:
         return _Weights(rounds=self.rounds, every=self.fit.steps, score=self.score, keep=self.keep)
 
-    @property
-    def steps(self) -> int:
-        return self.rounds * self.fit.steps
-
 
 @dataclass(frozen=True, kw_only=True)
-class PruneUnits(Removal):
+class PruneUnits(_InRounds):
     """As `Prune`, but whole hidden units are removed (channels, of a convolution): what they read, their bias,
     and what reads them. Of every hidden layer the same share stays, one unit at the least.
 
@@ -127,14 +125,10 @@ class PruneUnits(Removal):
     perceptrons and CNNs. Scores: `OutgoingNorm`, `MeanActivation`. When it misleads: see those.
     """
 
-    keep: float
-    """Share of each hidden layer's units that is left at last."""
     score: UnitScore = field(default_factory=OutgoingNorm)
-    rounds: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self)
         if not isinstance(self.score, UnitScore):
             raise UsageError(
                 f"PruneUnits takes a score of units (OutgoingNorm(), MeanActivation()); got {self.score!r}. "
@@ -143,31 +137,11 @@ class PruneUnits(Removal):
 
     @property
     def what(self) -> str:
-        return f"units pruned by {self.score.label} to {self.keep:.3g}{_in_rounds(self.rounds)}"
+        return f"units pruned by {self.score.label} {self._left}"
 
     @property
     def term(self) -> Term:
         return _Units(rounds=self.rounds, every=self.fit.steps, score=self.score, keep=self.keep)
-
-    @property
-    def steps(self) -> int:
-        return self.rounds * self.fit.steps
-
-
-def _check(asked: Prune | PruneUnits) -> None:
-    what = type(asked).__name__
-    number(f"{what}'s keep", asked.keep)
-    whole(f"{what}'s rounds", asked.rounds)
-    if not 0 < asked.keep < 1:
-        raise UsageError(
-            f"{what} keeps a share above 0 and below 1; got keep={asked.keep}. To remove 90 % of them: keep=0.1."
-        )
-    if asked.rounds < 1:
-        raise UsageError(f"{what} needs a round or more; got rounds={asked.rounds}.")
-
-
-def _in_rounds(rounds: int) -> str:
-    return "" if rounds == 1 else f" in {rounds} rounds"
 
 
 @dataclass(frozen=True)
@@ -190,9 +164,17 @@ class _Finite:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Weights(Removed):
-    score: Score
+class _Scored(Removed):
     keep: float
+
+    def left(self, done: int) -> float:
+        """The share that is kept from the round on that follows so many."""
+        return float(self.keep ** ((done + 1) / self.rounds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Weights(_Scored):
+    score: Score
 
     @property
     def label(self) -> str:
@@ -202,14 +184,12 @@ class _Weights(Removed):
         return prunable(nets)
 
     def keeps(self, part: Part, nets: Nets, masks: Masks, done: int) -> Masks:
-        share = self.keep ** ((done + 1) / self.rounds)
-        return prune(nets, _Finite(self.score), share, part.data, part.streams, masks)
+        return prune(nets, _Finite(self.score), self.left(done), part.data, part.streams, masks)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Units(Removed):
+class _Units(_Scored):
     score: UnitScore
-    keep: float
 
     @property
     def label(self) -> str:
@@ -221,7 +201,7 @@ class _Units(Removed):
         return tuple(dict.fromkeys(name for three in names for name in three))
 
     def keeps(self, part: Part, nets: Nets, masks: Masks, done: int) -> Masks:
-        share = self.keep ** ((done + 1) / self.rounds)
+        share = self.left(done)
         scores = self.score.score_units(nets, part.data, part.streams)
         by_path = {at.layer: value.nan_to_num(0, 0, 0) for at, value in scores.items()}
         shares = {path: max(share, 1 / value.shape[1]) for path, value in by_path.items()}

@@ -6,7 +6,6 @@ from functools import partial
 
 from torch import Tensor
 
-from holdfast.errors import HoldfastError
 from holdfast.pressures.base import Checkpoint
 from holdfast.training.draws import Draws
 from holdfast.training.gradients import gradients
@@ -35,7 +34,10 @@ class Stepped(ABC):
 
     def press(self, looks: Sequence[int]) -> Iterator[Checkpoint]:
         """Stop at every step of `looks` (ascending), as `Fit.press` does."""
-        nets, step = self.nets, self._resume()
+        nets, saved = self.nets, self.site.slot.restore(self.state)
+        step = saved or 0
+        if saved is not None:
+            self.show()
         gradient = lambda: gradients(nets, *self.draws.probe()[:2])
         if step == 0 and looks[0] == 0:
             yield Checkpoint(0, nets, nets, gradient)
@@ -51,17 +53,3 @@ class Stepped(ABC):
             step = look
             yield Checkpoint(look, nets, previous, gradient, shown=shown)
             self.site.slot.save(step, self.state)
-
-    def _resume(self) -> int:
-        """Put everything where the slot says it stood; the step."""
-        saved = self.site.slot.load()
-        if saved is None:
-            return 0
-        step, tensors = saved
-        state = self.state
-        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in tensors.items()}:
-            raise HoldfastError(f"{self.site.slot.path} is not a state of this batch. Delete it and run again.")
-        for key, value in state.items():
-            value.copy_(tensors[key])
-        self.show()
-        return step

@@ -14,7 +14,7 @@ from holdfast.hosts.adopt import read_logits
 from holdfast.probes.base import Look
 from holdfast.pruning.ablation import Ablation
 from holdfast.pruning.largest import largest
-from holdfast.pruning.masks import prunable
+from holdfast.pruning.masks import carried, prunable
 from holdfast.tasks.base import Split
 
 BLANK = 1e-3
@@ -83,12 +83,6 @@ class SpareMap:
     def _effects(look: Look, k: int, few: Split) -> dict[str, Tensor]:
         host = look.nets.host
         return Ablation(look.nets.module(k), few, lambda output: read_logits(host, output)).effects(few)
-
-
-def carried(mask: Tensor, units: int) -> Tensor:
-    """Which units have a weight behind them that the mask names; it is of the layer that reads them (O, features)."""
-    by_feature = mask.movedim(1, 0).flatten(1).any(1)
-    return by_feature.view(units, -1).any(1)
 
 
 NOTHING = torch.tensor(torch.nan, dtype=torch.float64)

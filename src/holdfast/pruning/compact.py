@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from holdfast.errors import UsageError
 from holdfast.hosts.cnn import CNN
 from holdfast.hosts.mlp import MLP
+from holdfast.pruning.masks import carried
 from holdfast.pruning.units import Hidden, hidden_layers
 from holdfast.training.nets import Nets
 from holdfast.training.randomness import untouched
@@ -53,7 +54,7 @@ def _kept(layers: tuple[Hidden, ...], state: Mapping[str, Tensor]) -> dict[Hidde
         for at in layers:
             into_OI, bias_O = weights[f"{at.layer}.weight"], weights[f"{at.layer}.bias"]
             reader = weights[f"{at.reader}.weight"]
-            read_O = (reader != 0).transpose(0, 1).flatten(1).any(1).view(-1, at.each).any(1)
+            read_O = carried(reader != 0, len(bias_O))
             gives_O = (into_OI != 0).flatten(1).any(1) | (bias_O > 0)
             mask = kept[at] & read_O & gives_O
             if not bool(mask.any()):

@@ -32,6 +32,12 @@ def prunable(nets: Nets) -> tuple[str, ...]:
     return names
 
 
+def carried(mask: Tensor, units: int) -> Tensor:
+    """Which units have a weight behind them that the mask names; it is of the layer that reads them (O, features)."""
+    by_feature = mask.movedim(1, 0).flatten(1).any(1)
+    return by_feature.view(units, -1).any(1)
+
+
 class Masks(Mapping[str, Tensor]):
     """Name -> boolean tensor (K, *shape), True where a weight is kept."""
 

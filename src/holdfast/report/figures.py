@@ -126,12 +126,7 @@ def gradient(name: str, arm: Arm) -> Drawing:
             ("update_share", 0, "of the update"),
             ("gradient_zero", 3, "implant's weights with gradient exactly 0"),
         ):
-            band = arm.band(measure)
-            if band:
-                axes.fill_between(band.steps, band.low, band.high, color=COLOURS[which], alpha=0.14, linewidth=0)
-                axes.plot(
-                    band.steps, band.middle, color=COLOURS[which], linestyle=DASHES[which], linewidth=2, label=label
-                )
+            _band(axes, arm, measure, which, label)
         share = arm.at("weight_share", 0)
         if share is not None:
             axes.axhline(share, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="of all weights (even pull)")
@@ -159,18 +154,21 @@ def spare(name: str, arm: Arm) -> Drawing:
             ("ticket_host", 0, "host, share kept"),
             ("spare_units", 2, "units that could go"),
         ):
-            band = arm.band(measure)
-            if band:
-                axes.fill_between(band.steps, band.low, band.high, color=COLOURS[which], alpha=0.14, linewidth=0)
-                axes.plot(
-                    band.steps, band.middle, color=COLOURS[which], linestyle=DASHES[which], linewidth=2, label=label
-                )
+            _band(axes, arm, measure, which, label)
         axes.axhline(0.5, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="place of weights drawn at random")
         _steps(axes, arm.row["looks"][-1], arm.row["looks"])
         axes.set(ylim=(-0.03, 1.05), title=shorten(str(arm.row["arm"]), LABEL, placeholder="…"))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, handlelength=2.6)
 
     return Drawing(name, f"What pruning by size would take first, {arm.row['arm']}.", draw, (3.6, 4.1))
+
+
+def _band(axes: Axes, arm: Arm, measure: str, which: int, label: str) -> None:
+    """A measure's median over steps and its range, in the colour and dash of this number; nothing if no net has it."""
+    band = arm.band(measure)
+    if band:
+        axes.fill_between(band.steps, band.low, band.high, color=COLOURS[which], alpha=0.14, linewidth=0)
+        axes.plot(band.steps, band.middle, color=COLOURS[which], linestyle=DASHES[which], linewidth=2, label=label)
 
 
 def frontier(name: str, implant: str, arms: Sequence[Arm]) -> Drawing:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.errors import UsageError
 from holdfast.parts import Host, Task
@@ -21,7 +21,6 @@ from holdfast.training.evaluate import evaluate
 from holdfast.training.gradients import Loss, Pass
 from holdfast.training.loss import divergence
 from holdfast.training.nets import Nets
-from holdfast.training.randomness import seeded
 from holdfast.training.site import Site
 from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
@@ -97,8 +96,7 @@ class Students:
         data, streams = self.task.load(), tuple(each)
 
         def trained(host: Host, fit: Fit, name: str, *, start: str = "init") -> Nets:
-            with_start = [_started(host, s, start) for s in streams]
-            nets = Nets.of(host, with_start)
+            nets = Nets.initialised(host, streams, start)
             site = Site(host=host, data=data, streams=streams, tick=tick, slot=slot.phase(name.replace("/", "-")))
             for _ in Fit.press([fit] * nets.k, site, nets, [fit.steps]):
                 pass
@@ -120,12 +118,6 @@ class Students:
             for measure, x_N in shown.items():
                 found[f"{measure}/{name}"] = (nets.classes(x_N) == answers[measure]).flatten(1).double().mean(1)
         return [{name: float(found[name][k]) for name in sorted(found)} for k in range(len(streams))]
-
-
-def _started(host: Host, streams: Streams, stream: str) -> nn.Module:
-    """A fresh net of this host, from one of a seed's streams."""
-    with seeded(streams.torch_seed(stream)):
-        return host.build()
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ Shapes: S seeds, A arms, K = S x A nets, N examples, C classes.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -104,7 +105,7 @@ class Tickets:
     def batch(self) -> int:
         return self.training.batch
 
-    @property
+    @cached_property
     def together(self) -> int:
         """Seeds that train in one batch."""
         with seeded(0):
@@ -165,9 +166,9 @@ class _Ladder:
             self.found[f"moved/{number}/{when}"] = self._moved(dense)
         nets = self.origin.take([*range(count)] * len(arms))
         if "reinitialised" in arms:
-            for s, streams in enumerate(self.streams):
-                with seeded(streams.torch_seed("reinitialised", number)):
-                    nets.load_module(arms.index("reinitialised") * count + s, self.asked.host.build())
+            fresh = Nets.initialised(self.asked.host, self.streams, "reinitialised", number)
+            for s in range(count):
+                nets.load(arms.index("reinitialised") * count + s, fresh.state(s))
         each = {
             "ticket": self.masks,
             "reinitialised": self.masks,

@@ -79,12 +79,18 @@ class Nets:
 
     @classmethod
     def initialised(
-        cls, host: Host, streams: Sequence[Streams], *, backend: str = "batched", device: str = "cpu"
+        cls,
+        host: Host,
+        streams: Sequence[Streams],
+        name: str = "init",
+        *counters: int,
+        backend: str = "batched",
+        device: str = "cpu",
     ) -> "Nets":
-        """Fresh networks, net k drawn from the `init` stream of `streams[k]`."""
+        """Fresh networks, net k drawn from the stream of this name of `streams[k]`."""
         modules = []
         for stream in streams:
-            with seeded(stream.torch_seed("init")):
+            with seeded(stream.torch_seed(name, *counters)):
                 modules.append(host.build())
         return cls.of(host, modules, backend=backend, device=device)
 

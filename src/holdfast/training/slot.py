@@ -11,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from holdfast.errors import HoldfastError
+
 
 def crc(tensors: Mapping[str, Tensor]) -> str:
     """CRC-32 over tensors in the order of their names: tells a flipped bit, and costs little beside training."""
@@ -57,6 +59,22 @@ class Slot:
         except (SafetensorError, KeyError, TypeError, ValueError):
             return None
         return (int(step), tensors) if checksum == crc(tensors) else None
+
+    def restore(self, state: Mapping[str, Tensor]) -> int | None:
+        """Put what is saved into these tensors, in place; the step, or None where there is nothing to go on from.
+
+        Raises:
+            HoldfastError: what is saved has other names or shapes.
+        """
+        saved = self.load()
+        if saved is None:
+            return None
+        step, tensors = saved
+        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in tensors.items()}:
+            raise HoldfastError(f"{self.path} is not a state of this batch. Delete it and run again.")
+        for key, value in state.items():
+            value.copy_(tensors[key])
+        return step
 
     def save(self, step: int, tensors: Mapping[str, Tensor]) -> None:
         """Replace what was there."""
