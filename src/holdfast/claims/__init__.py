@@ -4,6 +4,7 @@ from typing import get_args
 
 from holdfast.claims.any_algorithm import AnyAlgorithm
 from holdfast.claims.base import Anchor, Claim, Control, Curve, Evidence, Findings, Size
+from holdfast.claims.distillation import Distillation
 from holdfast.claims.every_weight import EveryWeight
 from holdfast.claims.lottery_ticket import LotteryTicket
 from holdfast.claims.one_bit_neurons import OneBitNeurons
@@ -15,6 +16,7 @@ from holdfast.claims.spare import Spare
 _EACH: tuple[Claim, ...] = (
     Spare(),
     LotteryTicket(),
+    Distillation(),
     EveryWeight(),
     SharedNeurons(),
     RareTrigger(),
@@ -38,6 +40,7 @@ __all__ = [
     "Claim",
     "Control",
     "Curve",
+    "Distillation",
     "Evidence",
     "Findings",
     "LotteryTicket",

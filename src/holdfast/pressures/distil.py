@@ -101,10 +101,9 @@ class Distil(Term):
         return f"distilled at T {self.temperature:g} weight {self.weight:g}{features} from {init}"
 
     def loss(self, nets: Nets) -> Loss | None:
-        return self.towards(nets.copy()) if self.weight or self.features else None
-
-    def towards(self, teacher: Nets) -> Loss:
-        """The loss of students of these nets, which may be of another host where features are left alone."""
+        if not self.weight and not self.features:
+            return None
+        teacher = nets.copy()
 
         def distilled(loss_K: Tensor, of: Pass) -> Tensor:
             layers, logits_KBC = _answers(teacher, of.x_KB, hidden=self.hidden)

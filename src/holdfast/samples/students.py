@@ -94,59 +94,77 @@ class Students:
     ) -> Sequence[Mapping[str, float]]:
         """The measures of several seeds, which train in one batch; each is what it would be alone."""
         data, streams = self.task.load(), tuple(each)
+        found: dict[str, Tensor] = {}
 
-        def trained(host: Host, fit: Fit, name: str, *, start: str = "init") -> Nets:
-            nets = Nets.initialised(host, streams, start)
-            site = Site(host=host, data=data, streams=streams, tick=tick, slot=slot.phase(name.replace("/", "-")))
+        def train(nets: Nets, fit: Fit, names: Sequence[str], phase: str) -> None:
+            who = streams * len(names)
+            site = Site(host=nets.host, data=data, streams=who, tick=tick, slot=slot.phase(phase))
             for _ in Fit.press([fit] * nets.k, site, nets, [fit.steps]):
                 pass
-            found[f"accuracy/{name}"] = evaluate(nets, data.test)[1]
-            found[f"validation/{name}"] = evaluate(nets, data.validation)[1]
-            return nets
+            for what, split in (("accuracy", data.test), ("validation", data.validation)):
+                right = torch.split(evaluate(nets, split)[1], len(streams))
+                found.update({f"{what}/{name}": values for name, values in zip(names, right, strict=True)})
 
-        found: dict[str, Tensor] = {}
-        teacher = trained(self.teacher, self.training, "teacher")
-        shown = {"agreement": data.test.x, "agreement_off": permuted(data.test.x, 0)}
-        answers = {name: teacher.classes(x_N) for name, x_N in shown.items()}
-        fits = {"alone": (self.training, "init")}
-        for number, distil in enumerate(self.settings):
-            for how in TAUGHT:
-                taught = self.training.with_terms(_Taught(teacher, distil, is_flat=how == "smoothed"))
-                fits[f"{how}/{number}"] = taught, "other student" if how == "other" else "init"
-        for name, (fit, start) in fits.items():
-            nets = trained(self.host, fit, name, start=start)
-            for measure, x_N in shown.items():
-                found[f"{measure}/{name}"] = (nets.classes(x_N) == answers[measure]).flatten(1).double().mean(1)
+        teacher = Nets.initialised(self.teacher, streams)
+        train(teacher, self.training, ["teacher"], "teachers")
+        taught = [Lesson("alone"), *(Lesson(how, s.temperature, s.weight) for s in self.settings for how in TAUGHT)]
+        names = ["alone", *(f"{how}/{number}" for number in range(len(self.settings)) for how in TAUGHT)]
+        nets = Nets.initialised(self.host, streams).take([*range(len(streams))] * len(names))
+        other = Nets.initialised(self.host, streams, "other student")
+        for k, lesson in enumerate(lesson for lesson in taught for _ in streams):
+            if lesson.how == "other":
+                nets.load(k, other.state(k % len(streams)))
+        train(nets, self.training.with_terms(_Taught(teacher, tuple(taught))), names, "students")
+        for what, x_N in (("agreement", data.test.x), ("agreement_off", permuted(data.test.x, 0))):
+            answers = teacher.classes(x_N)
+            for name, its in zip(names, torch.split(nets.classes(x_N), len(streams)), strict=True):
+                found[f"{what}/{name}"] = (its == answers).flatten(1).double().mean(1)
         return [{name: float(found[name][k]) for name in sorted(found)} for k in range(len(streams))]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student is taught by."""
+
+    how: str
+    """One of `TAUGHT`, or `alone`: by the labels."""
+    temperature: float = 1.0
+    weight: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class _Taught(Term):
-    """Distillation towards nets of another host: one teacher for each net of the batch."""
+    """Distillation towards nets of another host: the same S teachers for the students of each lesson, K = lessons x S.
+    They are asked once for all, as all see the same batches."""
 
     alike: ClassVar[bool] = True
 
     teacher: Nets
-    distil: Distil
-    is_flat: bool
-    """Whether the teacher's answer alone is told, and nothing of the other classes."""
+    lessons: tuple[Lesson, ...]
 
     @property
     def label(self) -> str:
         return "taught"
 
     def loss(self, nets: Nets) -> Loss | None:
-        if not self.is_flat:
-            return self.distil.towards(self.teacher)
-        temperature, weight = self.distil.temperature, self.distil.weight
+        count = self.teacher.k
+        weights = torch.tensor([each.weight for each in self.lessons]).repeat_interleave(count)
+        temperatures = torch.tensor([each.temperature for each in self.lessons]).repeat_interleave(count)
 
-        def smoothed(loss_K: Tensor, of: Pass) -> Tensor:
+        def taught(loss_K: Tensor, of: Pass) -> Tensor:
             with torch.no_grad():
-                p_KBC = F.softmax(self.teacher.forward(self.teacher.params, of.x_KB) / temperature, -1)
-                flat_KBC = temperature * flattened(p_KBC).log()
-            return (1 - weight) * loss_K + weight * temperature**2 * divergence(of.logits_KBC, flat_KBC, temperature)
+                answers_SBC = self.teacher.forward(self.teacher.params, of.x_KB[:count])
+                told_KBC = torch.cat([told(lesson, answers_SBC) for lesson in self.lessons])
+            apart_K = divergence(of.logits_KBC / temperatures[:, None, None], told_KBC)
+            return (1 - weights) * loss_K + weights * temperatures**2 * apart_K
 
-        return smoothed
+        return taught
+
+
+def told(lesson: Lesson, answers_SBC: Tensor) -> Tensor:
+    """Logits of what students are to answer, at the temperature of their lesson."""
+    logits_SBC = answers_SBC / lesson.temperature
+    return flattened(F.softmax(logits_SBC, -1)).log() if lesson.how == "smoothed" else logits_SBC
 
 
 def flattened(p_KBC: Tensor) -> Tensor:
