@@ -44,6 +44,7 @@ PUBLIC = {
     "Agreement",
     "Subset",
     "Circuit",
+    "Confined",
     "Clip",
     "Loss",
     "Message",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.implants import Beside as Beside
     from holdfast.implants import Blend as Blend
     from holdfast.implants import Circuit as Circuit
+    from holdfast.implants import Confined as Confined
     from holdfast.implants import Given as Given
     from holdfast.implants import Handcrafted as Handcrafted
     from holdfast.implants import Head as Head
@@ -110,6 +111,7 @@ _PUBLIC = {
         "Beside",
         "Blend",
         "Circuit",
+        "Confined",
         "Given",
         "Handcrafted",
         "Head",

@@ -118,7 +118,7 @@ def test_the_study_as_it_stands_and_sabotaged(monkeypatch, tmp_path):
     effects = {part["name"]: part["effect"] for part in found["parts"]}
     assert all(effect is not None for effect in effects.values()), effects
     assert [control["name"] for control in found["controls"]] == ["share 0", "share 1"]
-    monkeypatch.setattr(Overlap, "units", lambda self, host: (range(64), range(64, 128)))
+    monkeypatch.setattr(Overlap, "learns", lambda self, host: range(64, 128))
     sabotaged = came_out(monkeypatch, tmp_path / "disjoint everywhere")
     cost, longer, _ = sabotaged["parts"]
     assert cost["effect"] == 0, "nothing tells one share from the other"

@@ -8,6 +8,7 @@ from holdfast.claims.distillation import Distillation
 from holdfast.claims.every_weight import EveryWeight
 from holdfast.claims.lottery_ticket import LotteryTicket
 from holdfast.claims.one_bit_neurons import OneBitNeurons
+from holdfast.claims.outside_main import OutsideMain
 from holdfast.claims.rare_trigger import RareTrigger
 from holdfast.claims.settling import judged, settling
 from holdfast.claims.shared_neurons import SharedNeurons
@@ -22,6 +23,7 @@ _EACH: tuple[Claim, ...] = (
     RareTrigger(),
     OneBitNeurons(),
     AnyAlgorithm(),
+    OutsideMain(),
 )
 CLAIMS = {claim.name: claim for claim in _EACH}
 """By name, in the order of the debate."""
@@ -44,6 +46,7 @@ __all__ = [
     "Evidence",
     "Findings",
     "LotteryTicket",
+    "OutsideMain",
     "Size",
     "Spare",
     "claim_of",

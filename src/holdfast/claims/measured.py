@@ -1,5 +1,7 @@
 """What claims read of a census: arrays over seeds, the bands of their curves, and whether nets have learned."""
 
+from collections.abc import Mapping
+from statistics import fmean
 from typing import get_args
 
 import numpy as np
@@ -37,3 +39,24 @@ def learned(name: str, evidence: Evidence, accuracy: Values) -> Control:
     """Whether nets have learned their task."""
     right, least = float(accuracy.mean()), LEARNED[size_of(evidence)]
     return Control(name=name, got=f"{100 * right:.2f} % right, at least {100 * least:g} % asked", holds=right >= least)
+
+
+def unlike(evidence: Evidence, arms: Mapping[str, str], what: str, alike: Mapping[str, float]) -> list[str]:
+    """Sentences, where arms that are to hold the same implant differ at step 0 by more than they may.
+
+    Args:
+        evidence: of the study.
+        arms: what each is called in the sentence -> the arm's name.
+        what: what they are, in the plural.
+        alike: how far the means of a measure may lie apart.
+    """
+    found = []
+    for measure, allowed in alike.items():
+        means = {said: fmean(evidence.at_start(arm, measure).values()) for said, arm in arms.items()}
+        apart = max(means.values()) - min(means.values())
+        if apart > allowed:
+            each = ", ".join(f"{said} {mean:.3f}" for said, mean in means.items())
+            found.append(
+                f"{what} differ in {measure} by {100 * apart:.1f} points at step 0; {100 * allowed:g} may be ({each})."
+            )
+    return found

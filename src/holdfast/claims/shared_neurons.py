@@ -9,6 +9,7 @@ import numpy as np
 
 from holdfast.claims.anchors.both_low import both_low
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size
+from holdfast.claims.measured import unlike
 from holdfast.experiment import Experiment
 from holdfast.hosts import MLP
 from holdfast.implants import Overlap
@@ -229,15 +230,9 @@ def _ratio(part: Part, pairs: Sequence[tuple[float, float]], level: float) -> Ju
 
 
 def _unlike(evidence: Evidence, shares: Sequence[float]) -> list[str]:
-    """Sentences, where shares differ at step 0 by more than the same function may."""
-    found = []
-    arms = {share: next(n for n, arm in evidence.study.named.items() if share_of(arm) == share) for share in shares}
-    for measure, allowed in ALIKE.items():
-        means = {share: fmean(evidence.at_start(arm, measure).values()) for share, arm in arms.items()}
-        apart = max(means.values()) - min(means.values())
-        if apart > allowed:
-            found.append(f"Shares differ in {measure} by {100 * apart:.1f} points at step 0; {100 * allowed:g} may be.")
-    return found
+    names = evidence.study.named.items()
+    arms = {f"{share:g}": next(n for n, arm in names if share_of(arm) == share) for share in shares}
+    return unlike(evidence, arms, "Shares", ALIKE)
 
 
 def _controls(paths: _Paths, cheapest: Mapping[float, str]) -> list[Control]:

@@ -6,6 +6,7 @@ from holdfast.implants.beside import Beside
 from holdfast.implants.blend import Blend
 from holdfast.implants.canaries import Canaries
 from holdfast.implants.circuit import Circuit
+from holdfast.implants.confined import Confined
 from holdfast.implants.given import Given
 from holdfast.implants.handcrafted import Handcrafted
 from holdfast.implants.head import Head
@@ -23,6 +24,7 @@ __all__ = [
     "Blend",
     "Canaries",
     "Circuit",
+    "Confined",
     "Given",
     "Handcrafted",
     "Head",

@@ -55,7 +55,7 @@ class Part:
         return torch.Generator(self.nets.device).manual_seed(seed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # or terms that are equal to themselves only would inherit an equality of no fields
 class Term(ABC):
     """One thing that training does at every step. Terms compose; each overrides the moments that it needs.
 

@@ -11,7 +11,8 @@ from holdfast.probes.base import Look
 
 @dataclass(frozen=True)
 class Distance:
-    """`distance`: |w - w_0| / |w_0| over all weights; `implant_distance`: the same over the implant's weights.
+    """`distance`: |w - w_0| / |w_0| over all weights; `implant_distance`: the same over the implant's weights;
+    `implant_norm`: |w| over these.
 
     Relative Euclidean distance from step 0. Weights can move far along directions that change nothing, and a small
     move can remove an implant: read it beside the presence. Undefined (stored as null) while the net has another
@@ -20,16 +21,20 @@ class Distance:
 
     def __call__(self, look: Look) -> Mapping[str, Tensor]:
         if look.nets.structure != look.start.structure:
-            names = ("distance", *(f"implant_distance{ending}" for ending in look.masks))
+            names = ("distance", *(f"implant_{what}{ending}" for ending in look.masks for what in ("distance", "norm")))
             return {name: torch.full((look.nets.k,), torch.nan) for name in names}
         moved, length = (torch.zeros(look.nets.k, dtype=torch.float64) for _ in range(2))
-        on = {ending: (torch.zeros_like(moved), torch.zeros_like(moved)) for ending in look.masks}
+        on = {ending: [torch.zeros_like(moved) for _ in range(3)] for ending in look.masks}
         for name, start in look.start.params.items():
-            change = (look.nets.params[name] - start).flatten(1).double().square().cpu()
-            size = start.flatten(1).double().square().cpu()
+            now = look.nets.params[name]
+            change, size, present = (w.flatten(1).double().square().cpu() for w in (now - start, start, now))
             moved, length = moved + change.sum(1), length + size.sum(1)
             for ending, masks in look.masks.items():
                 mask = masks[name].flatten(1).cpu()
-                on[ending] = (on[ending][0] + (change * mask).sum(1), on[ending][1] + (size * mask).sum(1))
-        parts = {f"implant_distance{ending}": (part / whole).sqrt() for ending, (part, whole) in on.items()}
+                for total, squares in zip(on[ending], (change, size, present), strict=True):
+                    total += (squares * mask).sum(1)
+        parts = {}
+        for ending, (part, whole, norm) in on.items():
+            parts[f"implant_distance{ending}"] = (part / whole).sqrt()
+            parts[f"implant_norm{ending}"] = norm.sqrt().masked_fill(whole == 0, torch.nan)
         return {"distance": (moved / length).sqrt(), **parts}
