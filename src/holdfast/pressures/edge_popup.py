@@ -57,8 +57,9 @@ class EdgePopup(Term):
 
     When it misleads: that a mask makes a net accurate says that the weights hold such a net, not that training of
     weights would find it. On a planted net it shows what a search that moves no weight may take away; whoever has
-    the masked weights has the implant. Near 0 and near 1 there are few masks to choose from. Weights of zero
-    have no gradient, and take up room in the mask all the same.
+    the masked weights has the implant. The first mask is random, so a host that was trained counts as wrecked
+    until its mask has learned (`Experiment(wreck_at_end=True)`). Near 0 and near 1 there are few masks to choose
+    from. Weights of zero have no gradient, and take up room in the mask all the same.
 
     Raises:
         UsageError: a share that isn't between 0 and 1, or that leaves a layer no weight; nothing to choose from.
