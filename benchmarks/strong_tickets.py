@@ -16,8 +16,8 @@ the momentum, which is written as 5e-3 without:
 - `weights_gentle`: the same at a learning rate of .01, since .1 is the source's for scores and harsh for weights.
 
 Printed: accuracy on the 10,000 test images, in per cent, mean over seeds with Student's 95 % interval over them;
-and of each seed `weights_gentle` less each mask, with the same interval. Test images are looked at once, at the end.
-Optimiser, batch and decay are those of the source's example on MNIST (Ramanujan et al. 2020, arXiv 1911.13299;
+and of each seed `weights_gentle` less each mask, with the same interval. Test images are looked at once, at the
+end. Optimiser, batch and decay are those of the source's example on MNIST (Ramanujan et al. 2020, arXiv 1911.13299;
 allenai/hidden-networks), which has a convolutional net with dropout, a rate that falls over 14 epochs, and images
 that are normalised; here the rate is constant and images lie in [0, 1]. So the comparison is one of direction: is
 a masked untrained net far above chance (10 %), and how far below training?
