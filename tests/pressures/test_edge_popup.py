@@ -229,6 +229,7 @@ def test_a_net_that_diverges_is_seen_to(site_of):
     list(Fit.press([calm, wild], site, both, (30,)))
     list(Fit.press([calm, calm], site, alone, (30,)))
     assert both.finite().tolist() == [True, False]
+    assert bool(both.params["0.weight"][1].isnan().all())
     assert same_bits(both.take([0]), alone.take([0]))
 
 

@@ -94,7 +94,8 @@ class EdgePopup(Term):
         Raises:
             UsageError: none of them can be masked.
         """
-        masked = [name for name in names if name in prunable(nets)]
+        able = prunable(nets)
+        masked = [name for name in names if name in able]
         if not masked:
             raise UsageError(
                 f"EdgePopup masks weights of linear and convolutional layers, and none of {nets.host.label} are "
