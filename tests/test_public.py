@@ -37,6 +37,7 @@ PUBLIC = {
     "LastLayer",
     "LabelSmoothing",
     "EarlyStopping",
+    "EdgePopup",
     "Dropout",
     "Distil",
     "NAD",

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import Distil as Distil
     from holdfast.pressures import Dropout as Dropout
     from holdfast.pressures import EarlyStopping as EarlyStopping
+    from holdfast.pressures import EdgePopup as EdgePopup
     from holdfast.pressures import FinePruning as FinePruning
     from holdfast.pressures import Fit as Fit
     from holdfast.pressures import Freeze as Freeze
@@ -137,6 +138,7 @@ _PUBLIC = {
         "Distil",
         "Dropout",
         "EarlyStopping",
+        "EdgePopup",
         "FinePruning",
         "Fit",
         "Freeze",

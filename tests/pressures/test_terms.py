@@ -401,6 +401,35 @@ def test_a_term_of_ones_own(site_of):
     torch.testing.assert_close(nets.params["0.weight"], before.params["0.weight"] / 8)
 
 
+def test_a_term_that_carries_the_gradient_on(site_of):
+    """`through` comes before the optimiser's step, from last to first, and only for its own part of a batch."""
+
+    class Times(Term):
+        def __init__(self, factor):
+            object.__setattr__(self, "factor", factor)
+
+        @property
+        def label(self):
+            return f"times {self.factor}"
+
+        def through(self, part, state, grads, step):
+            for grad, row in zip(grads, part.padded, strict=True):
+                assert grad.shape == row.shape
+                grad.mul_(self.factor).add_(self.factor - 2)
+
+    plain, more = Fit(SGD(lr=0.1), steps=1), Fit(SGD(lr=0.1), Times(2), Times(3), steps=1)
+    site = site_of(BadNets(), seeds=2).at("pressure")
+    start = Nets.initialised(site.host, site.streams)
+    nets = {}
+    for name, fits in {"plain": (plain, plain), "mixed": (plain, more)}.items():
+        nets[name] = start.copy()
+        list(Fit.press(fits, site, nets[name], (1,)))
+    for name, begun in start.params.items():
+        step, both = nets["plain"].params[name] - begun, nets["mixed"].params[name] - begun
+        assert torch.equal(step[0], both[0])
+        torch.testing.assert_close(both[1], 6 * step[1] - 0.1 * 2, rtol=1e-4, atol=1e-5)
+
+
 def test_draws_with_a_weight_written_out(site_of, data):
     """The loss of a batch is the mean over all its examples of weight x cross-entropy."""
     fit = Fit(SGD(lr=0.05), Unlearn(rate=0.3, weight=5.0), steps=STEPS)

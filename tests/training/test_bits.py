@@ -13,6 +13,7 @@ from holdfast import (
     Distil,
     Dropout,
     EarlyStopping,
+    EdgePopup,
     Fit,
     LabelSmoothing,
     LastLayer,
@@ -42,6 +43,13 @@ ALIKE = {
     "logits": lambda batch: Fit(SGD(lr=0.1, momentum=0.9), Distil(temperature=2.0), steps=STEPS, batch=batch),
     "features": lambda batch: Fit(
         Adam(lr=3e-3), Subset(share=0.5), Distil(features=1.0, init="noise", alpha=0.5), steps=STEPS, batch=batch
+    ),
+    "edge-popup": lambda batch: Fit(
+        SGD(lr=0.1, momentum=0.9),
+        WeightDecay(rate=0.01),
+        EdgePopup(keep=0.3, weights="scaled"),
+        steps=STEPS,
+        batch=batch,
     ),
     "SAM": lambda batch: Fit(SGD(lr=0.1, momentum=0.9), SAM(rho=0.1), LastLayer(), steps=STEPS, batch=batch),
 }

@@ -12,6 +12,7 @@ from holdfast import (
     Distil,
     Dropout,
     EarlyStopping,
+    EdgePopup,
     Fit,
     HoldfastError,
     LabelSmoothing,
@@ -36,10 +37,18 @@ STATEFUL = [
 ]
 ALIKE = [Fit(SGD(lr=0.1, momentum=0.9), Dropout(rate=0.3), LabelSmoothing(rate=0.1), SAM(), steps=40)] * 3
 STUDENTS = [Fit(Adam(lr=3e-3), Distil(features=0.1), Subset(share=0.5), steps=40)] * 3
+CHOSEN = [
+    Fit(SGD(lr=0.1, momentum=0.9), EdgePopup(weights="signed"), steps=40),
+    Fit(Adam(lr=1e-2), EdgePopup(weights="signed"), Reinitialise(), Noise(scale=0.01), steps=40),
+    Fit(SGD(lr=2.0), EdgePopup(weights="signed"), EarlyStopping(every=3, patience=2), steps=40),
+]
 LOOKS = (0, 10, 20, 30, 40)
 
 
-@pytest.fixture(params=[FITS, STATEFUL, ALIKE, STUDENTS], ids=["optimisers", "stateful", "alike", "students"])
+RUNS = {"optimisers": FITS, "stateful": STATEFUL, "alike": ALIKE, "students": STUDENTS, "chosen": CHOSEN}
+
+
+@pytest.fixture(params=RUNS.values(), ids=RUNS)
 def press(request, site_of):
     def press(slot, stop_after=None):
         """Train, and walk away after so many looks, as a kill would (the last of them unsaved)."""

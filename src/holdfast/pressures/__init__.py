@@ -7,6 +7,7 @@ from holdfast.pressures.clip import Clip
 from holdfast.pressures.distil import Distil
 from holdfast.pressures.dropout import Dropout
 from holdfast.pressures.early_stopping import EarlyStopping
+from holdfast.pressures.edge_popup import EdgePopup
 from holdfast.pressures.fine_pruning import FinePruning
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.freeze import Freeze
@@ -39,6 +40,7 @@ __all__ = [
     "Distil",
     "Dropout",
     "EarlyStopping",
+    "EdgePopup",
     "FinePruning",
     "Fit",
     "Freeze",

@@ -15,10 +15,14 @@ from torch import Tensor
 from holdfast.errors import UsageError, whole
 from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.distil import Distil
+from holdfast.pressures.edge_popup import EdgePopup
+from holdfast.pressures.kept import Kept
 from holdfast.pressures.label_smoothing import LabelSmoothing
 from holdfast.pressures.layers import Reinitialise
+from holdfast.pressures.masked import Masked
 from holdfast.pressures.mixes import Fired, Mix
 from holdfast.pressures.optimisers import Optimiser
+from holdfast.pressures.quantise import Quantise
 from holdfast.pressures.subset import Subset
 from holdfast.pressures.terms import Drop, Gradients, Part, State, Term
 from holdfast.pressures.weight_decay import WeightDecay
@@ -174,6 +178,13 @@ def _refuse_rivals(terms: Sequence[Term]) -> None:
         raise UsageError(
             f"Reinitialise would hide how the student begins ({distil.label}): leave it out, or take init='teacher'."
         )
+    popup = any(isinstance(t, EdgePopup) for t in terms)
+    rival = next((t for t in terms if isinstance(t, Quantise | Masked | Kept)), None)
+    if popup and rival:
+        raise UsageError(
+            f"EdgePopup can't go with {type(rival).__name__}: the one trains scores and leaves weights as they are, "
+            f"the other says what weights are after a step, and would take scores for them. Leave one out."
+        )
 
 
 class _Training:
@@ -218,9 +229,12 @@ class _Training:
         grads = self._gradients(draws, now)
         padded = [_pad(grads[name].reshape(self.nets.k, -1), width) for name, width in self.widths.items()]
         for part, fit, (state, *states) in self.parts:
+            mine = [g[part.rows] for g in padded]
+            for term, its in zip(reversed(fit.others), reversed(states), strict=True):
+                term.through(part, its, mine, now)
             for term, its in zip(reversed(fit.others), reversed(states), strict=True):
                 term.before(part, its, now)
-            fit.optimiser.step(part.padded, [g[part.rows] for g in padded], state)
+            fit.optimiser.step(part.padded, mine, state)
             for term, its in zip(fit.others, states, strict=True):
                 term.after(part, its, now)
 

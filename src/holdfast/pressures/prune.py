@@ -12,6 +12,7 @@ from torch import Tensor
 
 from holdfast.errors import UsageError, number, whole
 from holdfast.pressures.base import Checkpoint
+from holdfast.pressures.edge_popup import EdgePopup
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.removed import Removed
 from holdfast.pressures.terms import Part, Term
@@ -35,6 +36,11 @@ class Removal(Wrapping):
     def __post_init__(self) -> None:
         if not isinstance(self.fit, Fit):
             raise UsageError(f"{type(self).__name__} fine-tunes by a Fit; got fit={self.fit!r}.")
+        if any(isinstance(term, EdgePopup) for term in self.fit.terms):
+            raise UsageError(
+                f"{type(self).__name__} can't fine-tune by EdgePopup, which may choose the very weights that are "
+                f"removed. Press with Fit(..., EdgePopup(...)) alone, or leave EdgePopup out."
+            )
 
     @property
     @abstractmethod

@@ -60,8 +60,8 @@ class Term(ABC):
     """One thing that training does at every step. Terms compose; each overrides the moments that it needs.
 
     A step is: `ready` of all terms from first to last; draw a batch (`Mix`); take the gradient (`drop`, `loss`,
-    `around`); then for each part of the batch `before` of all terms from last to first, the optimiser's step,
-    `after` of all terms from first to last. A look falls between two steps.
+    `around`); then for each part of the batch `through` and then `before` of all terms from last to first, the
+    optimiser's step, `after` of all terms from first to last. A look falls between two steps.
     """
 
     alike: ClassVar[bool] = False
@@ -108,6 +108,13 @@ class Term(ABC):
     def around(self, nets: Nets, compute: Callable[[], Gradients]) -> Gradients:
         """The gradient, where it is not simply the one at the present weights."""
         return compute()
+
+    def through(self, part: Part, state: State, grads: Sequence[Tensor], step: int) -> None:  # noqa: B027
+        """Carry the part's gradient on, in place, from the weights that it was taken at to what the optimiser steps.
+
+        `grads`: one (k, padded) for each of `part.padded`, zero in the padding. For terms that show the optimiser
+        something else than weights (scores, say) in `before`: their chain rule.
+        """
 
     def before(self, part: Part, state: State, step: int) -> None:  # noqa: B027
         """Change nets or state before the optimiser's step; `step` counts those that were taken."""
