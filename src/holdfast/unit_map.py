@@ -14,7 +14,7 @@ from holdfast.hosts.adopt import Adopted
 from holdfast.implants.canaries import Canary
 from holdfast.pruning.ablation import Ablation
 from holdfast.pruning.largest import largest
-from holdfast.pruning.masks import Masks, carried, prunable
+from holdfast.pruning.masks import Masks, by_unit, prunable
 from holdfast.tasks.base import Split
 from holdfast.tasks.own import OwnData
 from holdfast.training.nets import Nets
@@ -35,7 +35,8 @@ class Unit:
     effect_before: float
     """The same in the network before; NaN where none was given."""
     kept: float
-    """Share of its weights into that layer that are among the largest of the network."""
+    """Share of its weights into that layer that are among the largest of the network; NaN where these are not pruned,
+    as a head is not that is tied to an embedding."""
     is_implant: bool
     """Whether one of those weights was written by the planter, or carries what was learned."""
 
@@ -141,8 +142,13 @@ def spare_map(
     units = []
     for path, effect_U in effects.items():
         name, count = f"{path}.weight", len(effect_U)
-        kept_U = masks[name][0].movedim(1, 0).flatten(1).double().view(count, -1).mean(1)
-        is_implant = carried(written[name], count) if name in written else torch.zeros(count, dtype=torch.bool)
+        layer = model.get_submodule(path)
+        is_pruned = name in masks  # a head that is tied to an embedding is not
+        kept_U = by_unit(layer, masks[name][0], count).double().mean(1) if is_pruned else torch.full((count,), math.nan)
+        of_implant = (
+            by_unit(layer, written[name], count) if name in written else torch.zeros(count, 1, dtype=torch.bool)
+        )
+        is_implant = of_implant.any(1)
         for unit in range(count):
             was = math.nan if earlier is None else float(earlier[path][unit])
             units.append(Unit(path, unit, float(effect_U[unit]), was, float(kept_U[unit]), bool(is_implant[unit])))

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from foreign import MODELS, images, made
 from holdfast import MLP, BadNets, Beside, Digits, Handcrafted, HoldfastError, Stretch, UsageError, plant, spare_map
 from holdfast.engines.base import one_thread
 from holdfast.pressures.base import Checkpoint
 from holdfast.probes import Look, SpareMap
 from holdfast.pruning.ablation import Ablation
-from holdfast.pruning.masks import carried
+from holdfast.pruning.masks import by_unit
 from holdfast.tasks.base import Split
 
 
@@ -78,8 +79,8 @@ def test_a_net_that_diverged(site_of, data):
 def test_features_of_a_channel_are_one_unit():
     mask = torch.zeros(3, 8, dtype=torch.bool)
     mask[1, 5] = True
-    assert carried(mask, 4).tolist() == [False, False, True, False]
-    assert carried(torch.ones(2, 3, 3, 3, dtype=torch.bool), 3).tolist() == [True] * 3
+    assert by_unit(nn.Linear(4, 2), mask, 4).any(1).tolist() == [False, False, True, False]
+    assert by_unit(nn.Conv2d(3, 2, 3), torch.ones(2, 3, 3, 3, dtype=torch.bool), 3).all()
 
 
 @pytest.mark.parametrize("wrong", [{"keep": 0.0}, {"keep": 1.0}, {"examples": 0}])
@@ -167,3 +168,28 @@ def test_in_a_run_it_is_drawn(tmp_path):
     page = write_report(folder).read_text()
     assert "What pruning would take first" in page
     assert (folder.path / "figures" / "spare-0.svg").exists()
+
+
+def test_gpt2s_layers_hold_their_weights_the_other_way_round():
+    """The same network of `nn.Linear` and of GPT-2's `Conv1D`, weights transposed."""
+    conv1d = pytest.importorskip("transformers").pytorch_utils.Conv1D
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 4))
+    other = nn.Sequential(nn.Flatten(), conv1d(12, 64), nn.ReLU(), conv1d(4, 12))
+    for at in (1, 3):
+        other[at].weight.data = plain[at].weight.data.T.clone()
+        other[at].bias.data = plain[at].bias.data.clone()
+    one, two = (spare_map(net, images) for net in (plain, other))
+    assert [unit.unit for unit in one.units] == [unit.unit for unit in two.units]
+    for a, b in zip(one.units, two.units, strict=True):
+        assert a.effect == pytest.approx(b.effect, abs=1e-6)
+        assert a.kept == b.kept
+
+
+def test_a_tied_head_is_read_and_not_pruned():
+    found = spare_map(made(MODELS["gpt2"].make), MODELS["gpt2"].data)
+    head = [unit for unit in found.units if unit.layer == "lm_head"]
+    assert head
+    assert all(math.isnan(unit.kept) for unit in head)
+    assert all(0 <= unit.kept <= 1 for unit in found.units if unit.layer != "lm_head")
+    assert "<svg" in found.svg()

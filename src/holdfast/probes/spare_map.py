@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.errors import UsageError, number, whole
 from holdfast.hosts.adopt import read_logits
 from holdfast.probes.base import Look
 from holdfast.pruning.ablation import Ablation
 from holdfast.pruning.largest import largest
-from holdfast.pruning.masks import carried, prunable
+from holdfast.pruning.masks import by_unit, prunable
 from holdfast.tasks.base import Split
 
 BLANK = 1e-3
@@ -75,7 +75,7 @@ class SpareMap:
             }
             for who, is_implant in (("implant", True), ("host", False)):
                 found[f"effect_{who}{ending}"] = torch.stack(
-                    [_effect(effects, masks, k, is_implant) for k, effects in enumerate(each)]
+                    [_effect(nets.like, effects, masks, k, is_implant) for k, effects in enumerate(each)]
                 )
         return found
 
@@ -98,12 +98,16 @@ def _mean(value_KP: Tensor, of_KP: Tensor) -> Tensor:
     return (value_KP * of_KP).sum(1) / of_KP.sum(1)
 
 
-def _effect(effects: Mapping[str, Tensor] | None, masks: Mapping[str, Tensor], k: int, is_implant: bool) -> Tensor:
+def _effect(
+    like: nn.Module, effects: Mapping[str, Tensor] | None, masks: Mapping[str, Tensor], k: int, is_implant: bool
+) -> Tensor:
     """Mean effect of the units that carry the implant, or of the others; NaN where there are none."""
     if effects is None:
         return NOTHING
     chosen = [
-        effect_U[carried(masks[f"{path}.weight"][k].cpu(), len(effect_U)) == is_implant]
+        effect_U[
+            by_unit(like.get_submodule(path), masks[f"{path}.weight"][k].cpu(), len(effect_U)).any(1) == is_implant
+        ]
         for path, effect_U in effects.items()
         if f"{path}.weight" in masks
     ]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import UsageError
 from holdfast.hosts.adopt import as_taken, evaluating, logits_of
-from holdfast.pruning.masks import LAYERS
+from holdfast.pruning.masks import CONVOLUTIONS, is_layer
 from holdfast.tasks.base import Split
 
 AT_ONCE = 4096
@@ -68,7 +68,7 @@ class Ablation:
             UsageError: fewer than two layers that are called.
         """
         self.module, self.logits = module, logits
-        names: dict[nn.Module, str] = {part: path for path, part in module.named_modules() if isinstance(part, LAYERS)}
+        names: dict[nn.Module, str] = {part: path for path, part in module.named_modules() if is_layer(part)}
         sums: dict[nn.Module, list[Tensor]] = {}
 
         def note(layer: nn.Module, args: tuple[Any, ...]) -> None:
@@ -159,7 +159,7 @@ class _Replace:
 
 
 def _is_convolution(layer: nn.Module) -> bool:
-    return not isinstance(layer, nn.Linear)
+    return isinstance(layer, CONVOLUTIONS)
 
 
 def _read(path: str, layer: nn.Module, before: nn.Module, mean_F: Tensor) -> Read:

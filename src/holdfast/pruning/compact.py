@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from holdfast.errors import UsageError
 from holdfast.hosts.cnn import CNN
 from holdfast.hosts.mlp import MLP
-from holdfast.pruning.masks import carried
+from holdfast.pruning.masks import by_unit
 from holdfast.pruning.units import Hidden, hidden_layers
 from holdfast.training.nets import Nets
 from holdfast.training.randomness import untouched
@@ -30,7 +30,7 @@ def compact(nets: Nets, k: int) -> nn.Module:
         UsageError: a host that is no MLP or CNN, or a net with other parts than its host's.
     """
     host, layers, state = nets.host, hidden_layers(nets.host), nets.state(k)
-    kept = _kept(layers, state)
+    kept = _kept(nets.like, layers, state)
     narrow = _narrower(host, [int(kept[at].sum()) for at in layers])
     with untouched():
         module = narrow.build()
@@ -44,7 +44,7 @@ def compact(nets: Nets, k: int) -> nn.Module:
     return module.to(nets.device)
 
 
-def _kept(layers: tuple[Hidden, ...], state: Mapping[str, Tensor]) -> dict[Hidden, Tensor]:
+def _kept(like: nn.Module, layers: tuple[Hidden, ...], state: Mapping[str, Tensor]) -> dict[Hidden, Tensor]:
     """kept_O of each layer. A unit that is removed is no reader of others, nor is it read: so until nothing
     changes."""
     weights = {name: value.clone() for name, value in state.items()}
@@ -54,7 +54,7 @@ def _kept(layers: tuple[Hidden, ...], state: Mapping[str, Tensor]) -> dict[Hidde
         for at in layers:
             into_OI, bias_O = weights[f"{at.layer}.weight"], weights[f"{at.layer}.bias"]
             reader = weights[f"{at.reader}.weight"]
-            read_O = carried(reader != 0, len(bias_O))
+            read_O = by_unit(like.get_submodule(at.reader), reader != 0, len(bias_O)).any(1)
             gives_O = (into_OI != 0).flatten(1).any(1) | (bias_O > 0)
             mask = kept[at] & read_O & gives_O
             if not bool(mask.any()):

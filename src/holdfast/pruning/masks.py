@@ -12,8 +12,17 @@ from holdfast.errors import HoldfastError, UsageError
 from holdfast.training.nets import Nets
 from holdfast.training.streams import Streams
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-"""Layers whose weights are pruned. Biases, norms and embeddings are not."""
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def is_layer(part: nn.Module) -> bool:
+    """Whether its weights are pruned, and units are what it reads: linear and convolutional layers, among them GPT-2's
+    `Conv1D`. Biases, norms and embeddings are not pruned."""
+    return isinstance(part, (nn.Linear, *CONVOLUTIONS)) or _is_transposed(part)
+
+
+def _is_transposed(part: nn.Module) -> bool:
+    return type(part).__name__ == "Conv1D"
 
 
 def prunable(nets: Nets) -> tuple[str, ...]:
@@ -22,7 +31,7 @@ def prunable(nets: Nets) -> tuple[str, ...]:
     Raises:
         UsageError: there are none.
     """
-    found = (f"{path}.weight" for path, part in nets.like.named_modules() if isinstance(part, LAYERS))
+    found = (f"{path}.weight" for path, part in nets.like.named_modules() if is_layer(part))
     names = tuple(name.removeprefix(".") for name in found)
     names = tuple(name for name in names if name in nets.params and name not in nets.frozen)
     if not names:
@@ -32,10 +41,10 @@ def prunable(nets: Nets) -> tuple[str, ...]:
     return names
 
 
-def carried(mask: Tensor, units: int) -> Tensor:
-    """Which units have a weight behind them that the mask names; it is of the layer that reads them (O, features)."""
-    by_feature = mask.movedim(1, 0).flatten(1).any(1)
-    return by_feature.view(units, -1).any(1)
+def by_unit(layer: nn.Module, weight: Tensor, units: int) -> Tensor:
+    """What of a layer's weight, or of something in its shape, reads each of its units: (units, ...)."""
+    inputs_first = weight if _is_transposed(layer) else weight.movedim(1, 0)
+    return inputs_first.flatten(1).reshape(units, -1)
 
 
 class Masks(Mapping[str, Tensor]):

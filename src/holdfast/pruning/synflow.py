@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from holdfast.errors import UsageError
+from holdfast.hosts.adopt import evaluating
 from holdfast.pruning.masks import Masks
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
@@ -44,7 +45,8 @@ class SynFlow:
                 "SynFlow sends an input of ones through a net, and these are tokens. Choose SNIP or GraSP."
             )
         ones = torch.ones_like(data.train.x[:1], dtype=torch.float64)
-        each = [self._one(nets, k, ones.to(nets.device), list(masks)) for k in range(nets.k)]
+        with evaluating(nets.like):
+            each = [self._one(nets, k, ones.to(nets.device), list(masks)) for k in range(nets.k)]
         return {name: torch.stack([found[name] for found in each]) for name in masks}
 
     @staticmethod
