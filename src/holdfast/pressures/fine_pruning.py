@@ -39,8 +39,9 @@ class FinePruning(Removal):
     stays, as do all after it, and one unit in any case. What is removed is zero from then on. The removal
     follows the look at step 0; the dose is the steps of the fine-tuning.
 
-    Liu, Dolan-Gavitt & Garg 2018, arXiv 1805.12185; 4 points is the loss that they allow. BackdoorBench stops at a
-    tenth of the accuracy, and removes a hundredth of the units at a time.
+    Liu, Dolan-Gavitt & Garg 2018, arXiv 1805.12185; 4 points is the loss that they allow, as others report it
+    (their text was not at hand). BackdoorBench stops at a tenth of the accuracy, and removes a hundredth of the
+    units at a time.
 
     When it misleads: a planter who knows of it puts the backdoor where clean data are active too. Validation
     data of a few hundred examples know accuracy to a point or so. The owner's own data stand for the
