@@ -161,7 +161,8 @@ def _arm(evidence: Evidence, name: str) -> Control:
         said.append(f"{what} {fmean(values):.3g}" if values else f"{what} undefined")
     found = evidence.compared(reference, name) if name != reference else None
     if found is not None and found.difference is not None:
-        said.append(f"lasts {found.difference / found.budget:+.3f} of the budget longer than {reference}")
+        longer = found.difference / found.budget
+        said.append(f"lasts {abs(longer):.3f} of the budget {'longer' if longer >= 0 else 'less'} than {reference}")
     return Control(name=name, got=", ".join(said))
 
 
