@@ -1,0 +1,162 @@
+"""Programmable bootstrapping as a network: a residual stack whose weights are the evaluation keys.
+
+Shapes: B ciphertexts, n the small key's length, N the ring's degree, H = N / 2 frequencies, R = 2 x digits rows.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.encrypted.parameters import Gadget, ParameterSet
+from holdfast.encrypted.ring import Ring
+from holdfast.errors import HoldfastError
+
+AT_ONCE = 16
+"""Ciphertexts that are worked on together: what lies between two blocks then fits a core's cache."""
+
+
+class Bootstrap(nn.Module):
+    """Evaluate a table on ciphertexts, without the secret key: (B, n+1) -> (B, n+1), in ticks of q.
+
+    Block i of the blind rotation is acc + (X^e - 1) D(acc) K_i+ + (X^-e - 1) D(acc) K_i-, e = -a_i 2N / q: D cuts the
+    accumulator into digits (the activation), K are this block's weights, and products are those of polynomials
+    modulo X^N + 1. Then the constant coefficient is taken out as a ciphertext under the ring's key, and switched to the
+    small one. All sums are whole numbers of ticks, and exact; to the coefficient what OpenFHE 1.6.1 computes with the
+    same keys (GINX).
+
+    `rotation`: for each gadget of the set the keys of its blocks, (count, signs, digits, 2, 2, N): the key of a sign,
+    for a digit of an accumulator's component, two components. `switch`: (N, digits, n+1), or (N, digits, base, n+1)
+    where each value of a digit has a key. Whole numbers, in ticks of Q and of the switch's modulus.
+
+    Chillotti et al. 2020, "TFHE: fast fully homomorphic encryption over the torus" (eprint 2018/421); ternary secrets:
+    Micciancio & Polyakov 2021 (eprint 2020/086).
+    """
+
+    def __init__(self, parameter_set: ParameterSet, rotation: Sequence[Tensor], switch: Tensor) -> None:
+        """
+        Raises:
+            HoldfastError: keys of another parameter set.
+        """
+        super().__init__()
+        self.parameter_set = parameter_set
+        self.ring = Ring(parameter_set.degree)
+        for part, gadget in zip(rotation, parameter_set.gadgets, strict=True):
+            _expect(
+                part, (gadget.count, parameter_set.signs, gadget.digits, 2, 2, parameter_set.degree), "rotation keys"
+            )
+        values = (parameter_set.switch.base,) if parameter_set.switch.table else ()
+        _expect(
+            switch, (parameter_set.degree, parameter_set.switch.digits, *values, parameter_set.n + 1), "switching keys"
+        )
+        self.rotation = nn.ParameterList([nn.Parameter(part, requires_grad=False) for part in rotation])
+        self.switch = nn.Parameter(switch, requires_grad=False)
+        self._frequencies: list[Tensor] | None = None
+
+    def forward(self, ciphertexts: Tensor, table: Tensor, offset: int) -> Tensor:
+        """
+        Args:
+            ciphertexts: (B, n+1), whole float64 in [0, q): a, then b.
+            table: (2, N) or (B, 2, N), a polynomial under the ring's key, in ticks of Q; its coefficient -b' stands for
+                phase b', as the accumulator begins with X^b table.
+            offset: ticks of Q that are added to what comes out.
+        """
+        parts = zip(
+            torch.split(ciphertexts, AT_ONCE), torch.split(table.expand(len(ciphertexts), 2, -1), AT_ONCE), strict=True
+        )
+        return torch.cat([self.switched(self.extracted(self.rotated(some, its), offset)) for some, its in parts])
+
+    def rotated(self, ciphertexts: Tensor, table: Tensor) -> Tensor:
+        """The blind rotation: accumulators (B, 2, N)."""
+        p = self.parameter_set
+        phases = _rescaled(ciphertexts, p.ciphertext_modulus, 2 * p.degree).long()
+        a_Bn, b_B1 = phases[:, : p.n], phases[:, p.n :]
+        acc = self.ring.rotated(table, b_B1.expand(-1, 2)) % p.modulus
+        keys = self._values()
+        first = 0
+        for gadget, each in zip(p.gadgets, keys, strict=True):
+            for at in range(gadget.count):
+                acc = self._block(acc, gadget, each[at], -a_Bn[:, first + at])
+            first += gadget.count
+        return acc
+
+    def _block(self, acc_B2N: Tensor, gadget: Gadget, key_HRS: Tensor, exponents_B: Tensor) -> Tensor:
+        p, ring = self.parameter_set, self.ring
+        digits_RBN = torch.stack(digits(acc_B2N, gadget, p.modulus)).permute(0, 2, 1, 3).flatten(0, 1).contiguous()
+        products_HBS = torch.bmm(ring.forward(digits_RBN).permute(2, 1, 0), key_HRS)
+        turn_HB1 = (ring.monomial(exponents_B).T - 1)[..., None]
+        moved_HB2 = products_HBS[..., :2] * turn_HB1
+        if p.signs == 2:
+            moved_HB2 = moved_HB2 + products_HBS[..., 2:] * turn_HB1.conj()
+        moved = ring.backward(moved_HB2.permute(1, 2, 0).contiguous()).round()
+        return _within(acc_B2N + moved, p.modulus)
+
+    def _values(self) -> list[Tensor]:
+        """Keys at the roots, (count, H, R, 2 x signs); kept, as they cost as much as some hundred gates."""
+        if self._frequencies is None or self._frequencies[0].device != self.switch.device:
+            found = []
+            for part in self.rotation:
+                values = torch.stack([self.ring.forward(key.double()) for key in part])  # count, signs, digits, 2, 2, H
+                rows = values.permute(0, 5, 2, 3, 1, 4)
+                found.append(rows.reshape(*rows.shape[:2], -1, 2 * self.parameter_set.signs).contiguous())
+            self._frequencies = found
+        return self._frequencies
+
+    def extracted(self, acc: Tensor, offset: int) -> Tensor:
+        """The constant coefficient as a ciphertext under the ring's key: (B, 2, N) -> (B, N+1), in ticks of Q."""
+        a_BN = torch.cat([acc[:, 0, :1], -acc[:, 0, 1:].flip(-1)], 1)
+        return _within(torch.cat([a_BN, acc[:, 1, :1] + offset], 1), self.parameter_set.modulus)
+
+    def switched(self, extracted: Tensor) -> Tensor:
+        """The same under the small key, in ticks of q."""
+        p, switch = self.parameter_set, self.parameter_set.switch
+        v = _rescaled(extracted, p.modulus, switch.modulus)
+        a_BN, b_B1 = v[:, :-1], v[:, -1:]
+        summed = self._looked_up(a_BN) if switch.table else self._multiplied(a_BN)
+        found = torch.cat([-summed[:, :-1], b_B1 - summed[:, -1:]], 1)
+        return _rescaled(_within(found, switch.modulus), switch.modulus, p.ciphertext_modulus)
+
+    def _looked_up(self, a_BN: Tensor) -> Tensor:
+        switch, rows = self.parameter_set.switch, self.switch.flatten(0, 2)
+        places = switch.base ** torch.arange(switch.digits, device=a_BN.device)
+        values = (a_BN.long()[..., None] // places) % switch.base
+        first = torch.arange(values[0].numel(), device=a_BN.device).view_as(values[0]) * switch.base
+        return torch.stack(
+            [rows.index_select(0, at.flatten()).sum(0, dtype=torch.int64) for at in values + first]
+        ).double()
+
+    def _multiplied(self, a_BN: Tensor) -> Tensor:
+        switch = self.parameter_set.switch
+        cut = signed(a_BN, switch.unit, switch.base, switch.digits, switch.modulus)
+        return torch.stack(cut, -1).flatten(1) @ self.switch.flatten(0, 1).double()
+
+
+def digits(x: Tensor, gadget: Gadget, modulus: int) -> list[Tensor]:
+    """Signed digits of ticks in [0, modulus), the lowest first (`Gadget`)."""
+    return signed(x, gadget.unit, gadget.base, gadget.digits, modulus)
+
+
+def signed(x: Tensor, unit: int, base: int, count: int, modulus: int) -> list[Tensor]:
+    """x = sum_k d_k unit base^k and half a unit at most (modulo the modulus), d_k in [-base/2, base/2) but for the
+    last, which is what is left: not reduced, and so base/2 now and then."""
+    left = torch.floor((x - modulus * (x >= modulus // 2) + unit / 2) / unit)
+    found = []
+    for _ in range(count - 1):
+        above = torch.floor((left + base / 2) / base)
+        found.append(left - above * base)
+        left = above
+    return [*found, left]
+
+
+def _within(x: Tensor, modulus: int) -> Tensor:
+    return x - modulus * torch.floor(x / modulus)
+
+
+def _rescaled(x: Tensor, modulus: int, other: int) -> Tensor:
+    """Ticks of one modulus in those of another, the nearest, half up."""
+    return x if modulus == other else torch.floor(x * other / modulus + 0.5) % other
+
+
+def _expect(got: Tensor, shape: tuple[int, ...], what: str) -> None:
+    if tuple(got.shape) != shape:
+        raise HoldfastError(f"These {what} are of another parameter set: expected {shape}, got {tuple(got.shape)}.")
