@@ -28,6 +28,8 @@ class Made:
     def measured(self, census, name):
         spread = np.random.default_rng(zlib.crc32(name.encode())).uniform(-1, 1, self.seeds)
         what, who, *setting = name.split("/")
+        if what == "unsure":
+            return dict.fromkeys(range(self.seeds), 0.01)
         value = self.alone + {"teacher": self.lead, "distilled": self.gain}.get(who, 0.0) / 100
         found = value + 0.005 * spread
         if who == "distilled" and what == "validation":
@@ -69,7 +71,7 @@ def test_the_setting_is_chosen_on_validation_data_of_seeds_that_are_not_judged()
     assert findings.parts[0].units == 32
     assert findings.parts[0].effect == pytest.approx(1.0, abs=0.2)
     said = {control.name: control.got for control in findings.controls}
-    assert said["setting"].endswith("T 8, 0.5")
+    assert said["setting"].endswith("T 2, 0.5")
     assert "features" in " ".join(said)
     logits, features = findings.anchors[1].got.split(", ")
     assert (logits, features) == ("20.0%", "90.0%")
@@ -108,7 +110,7 @@ def test_nets_that_learn_nothing_turn_it_invalid(monkeypatch, tmp_path):
 
 def test_students_that_are_told_nothing_gain_nothing(monkeypatch, tmp_path):
     """Sabotage: the teacher's answers count for next to nothing, so both students are the same."""
-    nothing = tuple(Distil(temperature=1.0, weight=w) for w in (1e-9, 2e-9, 3e-9, 4e-9))
+    nothing = tuple(Distil(temperature=1.0, weight=w) for w in (1e-9, 2e-9, 3e-9, 4e-9, 5e-9, 6e-9))
     monkeypatch.setattr(module, "SETTINGS", nothing)
     found, _ = came_out(monkeypatch, tmp_path)
     (gain,) = found["parts"]

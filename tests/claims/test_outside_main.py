@@ -22,26 +22,26 @@ STEPS = (0, *range(10, BUDGET + 1, 10), BUDGET + 10)
 class Made:
     """24 seeds: the ticket's backdoor is gone at step 100 or so, those elsewhere so many steps later."""
 
-    def __init__(self, spare=60, new=60, ticket=100, presence=0.98, unfelt=True):
+    def __init__(self, spare=60, new=60, ticket=100, presence=0.98, unfelt=True, sgd=None):
         self.study, self.level = CLAIM.study("quick"), part_level(1, len(CLAIM.parts))
         self.gone = {"ticket": ticket, "spare": ticket + spare, "new": ticket + new, "random": ticket}
+        self.sgd = {} if sgd is None else {"new": ticket + sgd}
         self.presence, self.unfelt = presence, unfelt
         self.attackers = {name: arm.grid[0] for name, arm in self.study.named.items()}
 
     def traces(self, name):
-        rng = np.random.default_rng(len(name))
-        gone = [
-            10_000 if name == "zero gradient" else self.gone[name] + 10 * int(rng.integers(-2, 3)) for _ in range(SEEDS)
-        ]
-        kept = {s: tuple(1.0 if step < at else 0.0 for step in STEPS) for s, at in enumerate(gone)}
+        rng, (place, under) = np.random.default_rng(len(name)), name.split(", ")
+        gone = self.gone | (self.sgd if under == "SGD" else {}) | {"zero gradient": 10_000}
+        ends = [gone[place] + 10 * int(rng.integers(-2, 3)) for _ in range(SEEDS)]
+        kept = {s: tuple(1.0 if step < end else 0.0 for step in STEPS) for s, end in enumerate(ends)}
         return {s: Trace(steps=STEPS, presence=p, accuracy=(0.95,) * len(STEPS)) for s, p in kept.items()}
 
     def outcomes(self, name):
         rules = {"budget": BUDGET, "wreck_points": 5.0, "at_end": True}
-        return {s: outcome(t, **rules) for s, t in self.traces(name.removesuffix(", trigger known")).items()}
+        return {s: outcome(t, **rules) for s, t in self.traces(name).items()}
 
     def compared(self, reference, other):
-        traces = self.traces(reference.removesuffix(", trigger known"))
+        traces = self.traces(reference)
         sides = self.outcomes(reference), self.outcomes(other)
         return compare(*sides, reference_traces=traces, budget=BUDGET, level=self.level)
 
@@ -49,7 +49,7 @@ class Made:
         return dict.fromkeys(range(SEEDS), name.startswith("zero gradient") and self.unfelt)
 
     def at_start(self, name, measure):
-        value = self.presence if (name, measure) == ("new", "presence") else 0.97
+        value = self.presence if (name, measure) == ("new, Adam", "presence") else 0.97
         return dict.fromkeys(range(SEEDS), value)
 
     def at_budget(self, name, measure):
@@ -67,13 +67,14 @@ S, R, U = "SUPPORTED", "REFUTED", "UNDECIDED"
 @pytest.mark.parametrize(
     ("made", "whole", "parts"),
     [
-        ({}, S, [S, S]),
-        ({"spare": 0}, R, [R, S]),
-        ({"new": -30}, R, [S, R]),
-        ({"spare": 20}, U, [U, S]),
-        ({"ticket": 5_000}, U, [U, U]),
-        ({"presence": 0.9}, "INVALID", [S, S]),
-        ({"unfelt": False}, "INVALID", [S, S]),
+        ({}, S, [S, S, S, S]),
+        ({"spare": 0}, R, [R, S, R, S]),
+        ({"new": -30}, R, [S, R, S, R]),
+        ({"new": -30, "sgd": 60}, R, [S, R, S, S]),
+        ({"spare": 20}, U, [U, S, U, S]),
+        ({"ticket": 5_000}, U, [U, U, U, U]),
+        ({"presence": 0.9}, "INVALID", [S, S, S, S]),
+        ({"unfelt": False}, "INVALID", [S, S, S, S]),
     ],
 )
 def test_it_comes_out_each_way(made, whole, parts):
@@ -94,7 +95,7 @@ def test_as_it_stands(monkeypatch, tmp_path):
     assert found["invalid"] == []
     folder.write_claim(found)
     page, text = write_report(folder).read_text(), repr(Result(folder))
-    for words in ("spare*", "new*", "random, trigger known"):
+    for words in ("spare, Adam*", "new, SGD*", "random, trigger known"):
         assert words in text
         assert words in page
 
@@ -104,8 +105,13 @@ def test_hosts_that_learn_nothing_turn_it_invalid(monkeypatch, tmp_path):
     assert found["verdict"] == "INVALID"
 
 
-def test_places_that_are_one_and_the_same_support_nothing(monkeypatch, tmp_path):
-    """Sabotage: wherever it is said to be, it is in the ticket's units."""
-    found, _ = came_out(monkeypatch, tmp_path, lambda to: "ticket")
-    assert [part["effect"] for part in found["parts"]] == [0.0, 0.0]
-    assert found["verdict"] in ("UNDECIDED", "REFUTED")
+SWAPPED = {"ticket": "new", "new": "ticket"}
+
+
+def test_places_that_are_swapped_turn_the_sign(monkeypatch, tmp_path):
+    """Sabotage: what is said to be in new units is in the ticket's, and the other way round."""
+    effects = {}
+    for name, place in (("as it is", lambda to: to), ("swapped", lambda to: SWAPPED.get(to, to))):
+        found, _ = came_out(monkeypatch, tmp_path / name, place)
+        effects[name] = {part["name"]: part["effect"] for part in found["parts"]}
+    assert effects["as it is"]["new, Adam"] == -effects["swapped"]["new, Adam"] != 0

@@ -80,6 +80,7 @@ def test_a_seed_is_the_same_alone_and_with_others():
     assert repr(measured(streams=STREAMS[1:])[0]) == repr(together[1])
     students = {"alone", *(f"{how}/{number}" for how in ("distilled", "smoothed", "other") for number in (0, 1))}
     assert set(together[0]) == {
+        "unsure/teacher",
         *(f"{what}/{name}" for what in ("accuracy", "validation") for name in (*students, "teacher")),
         *(f"{what}/{name}" for what in ("agreement", "agreement_off") for name in students),
     }

@@ -97,7 +97,8 @@ class Confined(InUnits):
         """What rounds of pruning leave of nets of which so large a share is trained."""
         for number in range(1, ROUNDS + 1):
             keep = dict.fromkeys(masks, share * TICKET ** (number / ROUNDS))
-            masks = largest({name: nets.params[name].abs() for name in masks}, keep, masks)
+            # Of nets on their way to diverge there is no size to go by.
+            masks = largest({name: nets.params[name].abs().nan_to_num(0, 0, 0) for name in masks}, keep, masks)
             if number < ROUNDS:
                 nets = site.trained(Masked(masks))
         return masks

@@ -41,7 +41,8 @@ class Students:
 
     The last three once for each of `settings`, counted from 0. Measures, of each student (`alone`, `distilled/0`, ...)
     and of the `teacher`: `accuracy/...` on test data after the last step, `validation/...` on validation data, by which
-    a setting may be chosen; of students `agreement/...` and `agreement_off/...`, the share of test inputs, and of such
+    a setting may be chosen; `unsure/teacher`, what it leaves to other classes than the true one, on average over the
+    training data; of students `agreement/...` and `agreement_off/...`, the share of test inputs, and of such
     with their entries in an order drawn at random, that student and teacher answer alike. The teacher sees the training
     data only.
 
@@ -107,6 +108,10 @@ class Students:
 
         teacher = Nets.initialised(self.teacher, streams)
         train(teacher, self.training, ["teacher"], "teachers")
+        p_KNC = F.softmax(teacher.logits(data.train.x), -1)
+        found["unsure/teacher"] = 1 - p_KNC.gather(-1, data.train.y.expand(teacher.k, -1)[..., None]).double().mean(
+            (1, 2)
+        )
         taught = [Lesson("alone"), *(Lesson(how, s.temperature, s.weight) for s in self.settings for how in TAUGHT)]
         names = ["alone", *(f"{how}/{number}" for number in range(len(self.settings)) for how in TAUGHT)]
         nets = Nets.initialised(self.host, streams).take([*range(len(streams))] * len(names))
