@@ -252,3 +252,10 @@ def test_the_answer_says_what_the_verdicts_say_and_no_more(labels):
     if set(labels) <= set(OPEN):
         assert "raining" not in said, "nothing is claimed where nothing was decided"
     json.dumps(said)
+
+
+def test_hosts_that_were_lost_are_not_called_removals():
+    arm = {"arm": "pruned", "label": "MIXED", "held": 1, "removed": 0, "wrecked": 4, "diverged": 1}
+    assert answer([arm]) == "Training lost the host before anything could be said in 1 arm (pruned)."
+    assert "some seeds" in answer([arm | {"removed": 1}])
+    assert "some seeds" in answer([arm | {"held": 6}])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from holdfast.errors import UsageError, number, whole
@@ -16,6 +17,7 @@ from holdfast.pruning.ablation import Ablation
 from holdfast.pruning.largest import largest
 from holdfast.pruning.masks import by_unit, prunable
 from holdfast.tasks.base import Split
+from holdfast.training.nets import Nets
 
 BLANK = 1e-3
 """Nats of loss up to which a unit counts as one that could go."""
@@ -26,12 +28,12 @@ class SpareMap:
     """Which weights pruning would take first, and which units the loss would miss: the implant's, and the host's.
 
     - `rank_implant`: where the implant's weights stand among all prunable ones by size, on average: 0 is the first that
-      magnitude pruning removes, 1 the last; one half, were they drawn at random.
+      magnitude pruning removes, 1 the last; one half, were they drawn at random. Equal sizes share a rank.
     - `ticket_implant`, `ticket_host`: share of the implant's weights, and of the others, that are among the `keep`
-      largest of the net now.
+      largest of the net now, zeros left out.
     - `effect_implant`, `effect_host`: by how much the loss on clean data rises, in nats, when one unit alone gives its
       mean; of units with a weight of the implant behind them, and of the others.
-    - `spare_units`: share of hidden units whose ablation raises it by less than .001.
+    - `spare_units`: of the hidden units that some weight reads, the share whose ablation raises it by less than .001.
 
     Prunable are the weights of linear and convolutional layers (`pruning/masks.py`); units are what such layers read
     behind the first one (`pruning/ablation.py`). Looked at over steps they say who gets out of the way. Of an implant
@@ -61,11 +63,11 @@ class SpareMap:
         size_KP = torch.cat([nets.params[name].detach().abs().flatten(1) for name in names], 1)
         finite_K = nets.finite()
         size_KP = torch.where(finite_K[:, None], size_KP, 0.0)
-        kept_KP = largest({"all": size_KP}, self.keep)["all"]
-        rank_KP = size_KP.argsort(1).argsort(1).double() / max(1, size_KP.shape[1] - 1)
+        kept_KP = largest({"all": size_KP}, self.keep)["all"] & (size_KP > 0)
+        rank_KP = torch.from_numpy(rankdata(size_KP.numpy(force=True), axis=1) - 1) / max(1, size_KP.shape[1] - 1)
         few = Split(look.split.x[: self.examples], look.split.y[: self.examples], look.split.classes)
         each = [self._effects(look, k, few) if bool(finite_K[k]) else None for k in range(nets.k)]
-        found = {"spare_units": torch.stack([_blank(effects) for effects in each])}
+        found = {"spare_units": torch.stack([_blank(nets, k, effects) for k, effects in enumerate(each)])}
         for ending, masks in look.masks.items():
             written_KP = torch.cat([masks[name].flatten(1) for name in names], 1)
             found |= {
@@ -88,9 +90,22 @@ class SpareMap:
 NOTHING = torch.tensor(torch.nan, dtype=torch.float64)
 
 
-def _blank(effects: Mapping[str, Tensor] | None) -> Tensor:
-    """Share of the units that could go; NaN of a net that has diverged."""
-    return NOTHING if effects is None else (torch.cat(list(effects.values())) < BLANK).double().mean()
+def _blank(nets: Nets, k: int, effects: Mapping[str, Tensor] | None) -> Tensor:
+    """Of the units that some weight reads, the share that could go; NaN where there are none, and of a net that has
+    diverged."""
+    if effects is None:
+        return NOTHING
+    there = [
+        effect_U[_weights(nets, path, len(effect_U))[k]] if f"{path}.weight" in nets.params else effect_U
+        for path, effect_U in effects.items()
+    ]
+    return (torch.cat(there) < BLANK).double().mean()
+
+
+def _weights(nets: Nets, path: str, units: int) -> Tensor:
+    """Whether a weight that is not zero reads each unit (K, U)."""
+    layer = nets.like.get_submodule(path)
+    return torch.stack([by_unit(layer, w.detach().cpu() != 0, units).any(1) for w in nets.params[f"{path}.weight"]])
 
 
 def _mean(value_KP: Tensor, of_KP: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ Shapes: N examples, F features that a layer reads, U units.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -52,6 +51,10 @@ class Ablation:
     Attributes:
         reads: what each such layer reads, in the order in which layers are called.
 
+    Features of a linear layer are put together to channels where a map of as many numbers was given last by a module:
+    what is flattened in other ways than by rows counts as single units. Of a layer that is called twice the means are
+    over both calls.
+
     When it misleads: a unit that two layers read is ablated in one of them. Means hide a unit that is needed always
     and never varies: it costs nothing here, and it is not blank. Units that stand in for each other each cost nothing
     alone; together they may cost all.
@@ -69,31 +72,28 @@ class Ablation:
         """
         self.module, self.logits = module, logits
         names: dict[nn.Module, str] = {part: path for path, part in module.named_modules() if is_layer(part)}
-        sums: dict[nn.Module, list[Tensor]] = {}
-
-        def note(layer: nn.Module, args: tuple[Any, ...]) -> None:
-            x = args[0].detach()
-            rows = x.movedim(1, -1) if _is_convolution(layer) else x
-            sums.setdefault(layer, []).append(rows.reshape(-1, rows.shape[-1]).double().sum(0))
-            counts[layer] = counts.get(layer, 0) + rows[..., 0].numel()
-
-        counts: dict[nn.Module, int] = {}
-        handles = [layer.register_forward_pre_hook(note) for layer in names]
+        seen = _Seen(names)
+        handles = [
+            *(layer.register_forward_pre_hook(seen.read, with_kwargs=True) for layer in names),
+            *(part.register_forward_hook(seen.gave) for part in module.modules() if not any(part.children())),
+        ]
         try:
             self._run(examples.x)
         finally:
             for handle in handles:
                 handle.remove()
-        called = list(sums)
-        if len(called) < 2:
+        if len(seen.sums) < 2:
             raise UsageError(
                 f"Hidden units are what a layer reads from another: expected two linear or convolutional layers that "
-                f"are called; got {len(called)}."
+                f"are called; got {len(seen.sums)}."
             )
         self.reads = [
-            _read(names[layer], layer, before, torch.stack(sums[layer]).sum(0) / counts[layer])
-            for before, layer in pairwise(called)
+            Read(names[layer], layer, len(mean_F) // each, each, mean_F)
+            for layer, mean_F, each in list(seen.found())[1:]
         ]
+        for read in self.reads:
+            if not bool(read.mean_F.isfinite().all()):
+                raise UsageError(f"What {read.path} reads is not finite: the network's weights are damaged.")
 
     @property
     def units(self) -> int:
@@ -135,7 +135,7 @@ class Ablation:
         for read in self.reads:
             mask_U = ablated.get(read.path)
             if mask_U is not None and bool(mask_U.any()):
-                handles.append(read.layer.register_forward_pre_hook(_Replace(read, mask_U)))
+                handles.append(read.layer.register_forward_pre_hook(_Replace(read, mask_U), with_kwargs=True))
         try:
             yield
         finally:
@@ -149,23 +149,59 @@ class Ablation:
             return torch.cat([self.logits(part) for part in parts])
 
 
+class _Seen:
+    """What layers read in a forward pass, and of how many channels it was made."""
+
+    def __init__(self, names: Mapping[nn.Module, str]) -> None:
+        self.names = names
+        self.sums: dict[nn.Module, list[Tensor]] = {}
+        """By layer, in the order in which they are called first."""
+        self.counts: dict[nn.Module, int] = {}
+        self.each: dict[nn.Module, int] = {}
+        """Features of a unit."""
+        self.maps: list[tuple[int, int]] = []
+        """(numbers of an example, channels) of all maps with channels that a module gave, the last one last."""
+
+    def read(self, layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        x = _input(args, kwargs).detach()
+        rows = x.movedim(1, -1) if _is_convolution(layer) else x
+        self.sums.setdefault(layer, []).append(rows.reshape(-1, rows.shape[-1]).double().sum(0))
+        self.counts[layer] = self.counts.get(layer, 0) + rows[..., 0].numel()
+        self.each[layer] = 1 if _is_convolution(layer) or x.dim() > 2 else self._features(x.shape[-1])
+
+    def gave(self, part: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, Tensor) and output.dim() > 2 and not isinstance(part, nn.Linear):
+            self.maps.append((output[0].numel(), output.shape[1]))
+
+    def _features(self, count: int) -> int:
+        """Of so many numbers in a row, how many belong to a channel: as the last map of as many says."""
+        channels = next((channels for numbers, channels in reversed(self.maps) if numbers == count), count)
+        return count // channels
+
+    def found(self) -> Iterator[tuple[nn.Module, Tensor, int]]:
+        """(layer, mean of each feature, features of a unit)"""
+        for layer, sums in self.sums.items():
+            yield layer, torch.stack(sums).sum(0) / self.counts[layer], self.each[layer]
+
+
+def _input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    """What a layer was called with, by position or by name."""
+    found: Tensor = args[0] if args else next(iter(kwargs.values()))
+    return found
+
+
 @dataclass(frozen=True)
 class _Replace:
     read: Read
     mask_U: Tensor
 
-    def __call__(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (self.read.replaced(args[0], self.mask_U.to(args[0].device)), *args[1:])
+    def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        x = _input(args, kwargs)
+        replaced = self.read.replaced(x, self.mask_U.to(x.device))
+        if args:
+            return (replaced, *args[1:]), kwargs
+        return (), {name: replaced if value is x else value for name, value in kwargs.items()}
 
 
 def _is_convolution(layer: nn.Module) -> bool:
     return isinstance(layer, CONVOLUTIONS)
-
-
-def _read(path: str, layer: nn.Module, before: nn.Module, mean_F: Tensor) -> Read:
-    """Behind a convolution a linear layer reads each channel as many features."""
-    assert isinstance(before.weight, Tensor)
-    outputs = len(before.weight)
-    flattened = _is_convolution(before) and not _is_convolution(layer) and len(mean_F) % outputs == 0
-    features = len(mean_F) // outputs if flattened else 1
-    return Read(path, layer, len(mean_F) // features, features, mean_F)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from holdfast.pruning.base import InRounds
 from holdfast.pruning.masks import Masks
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
@@ -13,10 +14,8 @@ from holdfast.training.streams import Streams
 
 
 @dataclass(frozen=True)
-class AtRandom:
+class AtRandom(InRounds):
     """Uniform in [0, 1), from net k's own stream `pruning/random`."""
-
-    rounds: int = 1
 
     @property
     def label(self) -> str:

@@ -1,10 +1,12 @@
 """What a pruning score is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from holdfast.errors import UsageError, whole
 from holdfast.pruning.masks import Masks
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
@@ -31,3 +33,25 @@ class Score(Protocol):
             streams: one a net; all that is random comes from them.
             masks: what is left.
         """
+
+
+@dataclass(frozen=True)
+class InRounds:
+    """What scores share that are taken in rounds."""
+
+    rounds: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        counted(type(self).__name__, rounds=self.rounds)
+
+
+def counted(who: str, **each: object) -> None:
+    """Refuse what is no whole number of 1 or more.
+
+    Raises:
+        UsageError: names it.
+    """
+    for name, value in each.items():
+        whole(f"{who}'s {name}", value)
+        if value < 1:  # type: ignore[operator]
+            raise UsageError(f"{who} needs {name} of 1 or more; got {value}.")

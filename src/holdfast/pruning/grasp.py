@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, number
+from holdfast.pruning.base import InRounds, counted
 from holdfast.pruning.masks import Masks
 from holdfast.pruning.snip import drawn
 from holdfast.tasks.base import Data
@@ -20,7 +21,7 @@ from holdfast.training.streams import Streams
 
 
 @dataclass(frozen=True)
-class GraSP:
+class GraSP(InRounds):
     """w (H g), with g the gradient and H the Hessian of the mean cross-entropy of logits / `temperature`: to first
     order half of what |g|^2 loses when w is set to zero. What is kept is where that is largest.
 
@@ -31,13 +32,13 @@ class GraSP:
 
     examples: int = 100
     temperature: float = 200.0
-    rounds: int = 1
 
     def __post_init__(self) -> None:
-        if self.examples < 1 or self.temperature <= 0:
-            raise UsageError(
-                f"GraSP needs an example or more, and a temperature above 0; got {self.examples}, {self.temperature}."
-            )
+        super().__post_init__()
+        counted("GraSP", examples=self.examples)
+        number("GraSP's temperature", self.temperature)
+        if not 0 < self.temperature < float("inf"):
+            raise UsageError(f"GraSP needs a temperature above 0; got {self.temperature}.")
 
     @property
     def label(self) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from holdfast.pruning.base import InRounds
 from holdfast.pruning.masks import Masks
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
@@ -12,14 +13,12 @@ from holdfast.training.streams import Streams
 
 
 @dataclass(frozen=True)
-class Magnitude:
+class Magnitude(InRounds):
     """|w|.
 
     Han et al. 2015 (arXiv 1506.02626). Over a whole net it compares layers of different scales: what is small in a wide
     layer may be large in a narrow one.
     """
-
-    rounds: int = 1
 
     @property
     def label(self) -> str:

@@ -42,9 +42,13 @@ def prunable(nets: Nets) -> tuple[str, ...]:
 
 
 def by_unit(layer: nn.Module, weight: Tensor, units: int) -> Tensor:
-    """What of a layer's weight, or of something in its shape, reads each of its units: (units, ...)."""
-    inputs_first = weight if _is_transposed(layer) else weight.movedim(1, 0)
-    return inputs_first.flatten(1).reshape(units, -1)
+    """What of a layer's weight, or of something in its shape, reads each of its units: (units, ...). A channel of a
+    grouped convolution is read by its group's outputs."""
+    if _is_transposed(layer):
+        return weight.flatten(1).reshape(units, -1)
+    groups = int(getattr(layer, "groups", 1))
+    grouped = weight.reshape(groups, len(weight) // groups, *weight.shape[1:])  # groups, outputs, inputs, ...
+    return grouped.movedim(2, 1).flatten(0, 1).flatten(1).reshape(units, -1)
 
 
 class Masks(Mapping[str, Tensor]):

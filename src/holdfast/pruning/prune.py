@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from holdfast.errors import UsageError, number
-from holdfast.pruning.base import Score
+from holdfast.pruning.base import Score, counted
 from holdfast.pruning.largest import largest
 from holdfast.pruning.masks import Masks
 from holdfast.tasks.base import Data
@@ -26,7 +26,10 @@ def prune(
     number("keep", keep)
     if not 0 < keep <= 1:
         raise UsageError(f"The share of weights to keep is above 0 and at most 1; got {keep}.")
+    counted(score.label, rounds=score.rounds)
     left, masks = nets.copy(), within or Masks.full(nets)
+    if round(keep * masks.flat_KP.shape[1]) < 1:
+        raise UsageError(f"To keep {keep:g} of {masks.flat_KP.shape[1]:,} weights is to keep none: raise `keep`.")
     start = float(masks.kept_K[0])
     for done in range(1, score.rounds + 1):
         share = keep if done == score.rounds else start * (keep / start) ** (done / score.rounds)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from holdfast.errors import UsageError
+from holdfast.pruning.base import InRounds, counted
 from holdfast.pruning.masks import Masks
 from holdfast.tasks.base import Data
 from holdfast.training.gradients import gradients
@@ -18,7 +18,7 @@ from holdfast.training.streams import Streams
 
 
 @dataclass(frozen=True)
-class SNIP:
+class SNIP(InRounds):
     """|w dL/dw|, the size of dL/dc at c = 1 where a weight is c w; L the mean cross-entropy of `examples` training
     examples, net k's own.
 
@@ -26,11 +26,10 @@ class SNIP:
     """
 
     examples: int = 100
-    rounds: int = 1
 
     def __post_init__(self) -> None:
-        if self.examples < 1:
-            raise UsageError(f"SNIP needs an example or more; got {self.examples}.")
+        super().__post_init__()
+        counted("SNIP", examples=self.examples)
 
     @property
     def label(self) -> str:

@@ -4,7 +4,7 @@ Shapes: K nets.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from holdfast.errors import UsageError
 from holdfast.hosts.adopt import evaluating
+from holdfast.pruning.base import InRounds
 from holdfast.pruning.masks import Masks
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
@@ -19,7 +20,7 @@ from holdfast.training.streams import Streams
 
 
 @dataclass(frozen=True)
-class SynFlow:
+class SynFlow(InRounds):
     """|w| dR/d|w|, R the sum of the outputs for an input of ones, with absolute weights and without biases.
 
     So every layer's scores add up to R (of nets whose units are linear above 0), whatever is pruned, and no layer is
@@ -29,7 +30,7 @@ class SynFlow:
     falls short by what later biases add.
     """
 
-    rounds: int = 100
+    rounds: int = field(default=100, kw_only=True)
 
     @property
     def label(self) -> str:

@@ -8,6 +8,7 @@ SAYS = {
     "REMOVED (suppressed)": "hid it without removing it in {n}",
     "SURVIVES": "left it in place in {n}",
     "MIXED": "removed it in some seeds and not in others in {n}",
+    "WRECKED": "lost the host before anything could be said in {n}",
 }
 """What training did, by verdict, in the order in which it is told."""
 OPEN = {"UNDECIDED": "undecided", "INVALID": "invalid"}
@@ -26,7 +27,7 @@ def answer(arms: Sequence[Mapping[str, Any]]) -> str:
     """
     did, left = [], []
     for label in (*SAYS, *OPEN):
-        names = [str(arm["arm"]) for arm in arms if arm["label"] == label]
+        names = [str(arm["arm"]) for arm in arms if _label(arm) == label]
         if not names:
             continue
         count = f"all {len(arms)} arms" if len(names) == len(arms) > 1 else _arms(len(names))
@@ -37,6 +38,14 @@ def answer(arms: Sequence[Mapping[str, Any]]) -> str:
     told = [f"training {join(did)}"] if did else []
     sentence = "; ".join(told + left)
     return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _label(arm: Mapping[str, Any]) -> str:
+    """Its verdict; MIXED without a net that was removed, and with more lost hosts than held implants, says little of
+    the implant."""
+    held, removed, wrecked, diverged = (arm.get(kind, 0) for kind in ("held", "removed", "wrecked", "diverged"))
+    is_lost = arm["label"] == "MIXED" and not removed and wrecked + diverged > held
+    return "WRECKED" if is_lost else str(arm["label"])
 
 
 def _arms(count: int) -> str:
