@@ -101,6 +101,29 @@ def test_nets_that_learn_nothing_turn_it_invalid(monkeypatch, tmp_path):
 
 
 def test_pruning_that_takes_most_at_once_refutes_weights(monkeypatch, tmp_path):
-    """Sabotage: 97 % of the weights in the first round, so there is no round between none and that."""
+    """Sabotage: 97 % of the weights in the first round, so hardly a seed has a round that loses little."""
     found, _ = came_out(monkeypatch, tmp_path, rate=0.97, last_rate=0.97)
-    assert {p["name"]: p["verdict"] for p in found["parts"]}["weights"] != "SUPPORTED"
+    (weights,) = (p for p in found["parts"] if p["name"] == "weights")
+    assert weights["effect"] < 0.3
+    assert weights["verdict"] == "REFUTED"
+
+
+def test_a_round_behind_one_that_lost_more_does_not_count():
+    made = Made(rounds=3)
+    late, before = dict.fromkeys(range(20), 0.97), made.measured
+    made.measured = lambda census, name: late if name == "ticket/9/accuracy" else before(census, name)
+    assert round(CLAIM.judge(made).parts[2].effect, 3) == round(1 - 0.8**3, 3)
+
+
+def test_units_that_no_order_spares_turn_it_invalid():
+    assert verdict(at_random=0.6)[0] == "INVALID"
+    assert verdict(at_random=0.39)[0] == "SUPPORTED"
+
+
+def test_one_diverging_net_decides_nothing(tmp_path):
+    """A seed without measures leaves the parts that it is in undecided."""
+    made = Made()
+    before = made.measured
+    made.measured = lambda census, name: before(census, name) | {3: float("nan")}
+    findings = CLAIM.judge(made)
+    assert {part.verdict for part in findings.parts} == {U}

@@ -50,13 +50,13 @@ class Spare:
 
     Parts, over seeds: `blank`, the share of hidden units of the net (`quick`: the widest; `full`: LeNet-300-100) that
     can give their mean, all at once and without training, at half a point of test accuracy (`SpareUnits`). `grows`: the
-    slope of that share along log2 of the width, by least squares over the four widths of a seed. `weights`: the largest
-    share of weights that iterative magnitude pruning with rewinding removes at half a point of test accuracy
-    (`Tickets`; `quick`: 64-64-10).
+    slope of that share along log2 of the width, by least squares over the four widths of a seed. `weights`: the share
+    of weights that iterative magnitude pruning with rewinding has removed before a round loses more than half a point
+    of test accuracy (`Tickets`; `quick`: 64-64-10).
 
-    Controls: units ablated in random order, which must spare less than the order by effect does, or else INVALID; nets
-    trained on permuted labels (accuracy there is that on the training data); nets that were not trained. INVALID where
-    the nets have not learned the task.
+    Controls: units ablated in random order, which must not spare more than the order by effect does, or else INVALID
+    (by the interval of the difference, seed by seed); nets trained on permuted labels (accuracy there is that on the
+    training data); nets that were not trained. INVALID where the nets have not learned the task.
 
     When it misleads: a unit that gives its mean is not blank if the mean is needed. The order is greedy, so `blank` is
     a lower bound. How much is spare depends on how easy the task is for a net of that size: on a harder one less is.
@@ -132,16 +132,18 @@ def _lost(evidence: Evidence, at: int) -> Values:
 
 
 def _removed(evidence: Evidence) -> tuple[Values, Curve]:
-    """The largest share removed within the limit, by seed; and how much is lost at each."""
+    """The share removed before a round loses more than the limit, by seed; and how much is lost at each."""
     rounds = _rounds(evidence)
     kept = {at: values(evidence, "weights", f"kept/{at}") for at in rounds}
-    within = [np.where(_lost(evidence, at) <= WITHIN + 1e-9, 1 - kept[at], 0) for at in rounds]
+    good = np.stack([_lost(evidence, at) <= WITHIN + 1e-9 for at in rounds])
+    until = np.logical_and.accumulate(good)  # no round counts behind one that has lost more
     points = [(100 * float(kept[at].mean()), *band(-_lost(evidence, at))) for at in reversed(rounds)]
     curve = Curve(
         name="tickets against the dense net", x="weights left, %", y="points of accuracy", lines={"ticket": points},
         ratio=True,
     )  # fmt: skip
-    return np.max(within, axis=0), curve
+    removed: Values = np.max(until * np.stack([1 - kept[at] for at in rounds]), axis=0)
+    return removed, curve
 
 
 def _widths(evidence: Evidence, size: Size) -> Curve:
@@ -156,13 +158,15 @@ def _widths(evidence: Evidence, size: Size) -> Curve:
 
 def _controls(evidence: Evidence, size: Size) -> list[Control]:
     judged = JUDGED[size].label
-    share, at_random = (float(values(evidence, judged, measure).mean()) for measure in ("share", "share_random"))
+    share, at_random = (values(evidence, judged, measure) for measure in ("share", "share_random"))
+    more, low, high = band(share - at_random)
     found = [
         learned("the nets have learned the task", evidence, values(evidence, judged, "accuracy")),
         Control(
             name="units in random order",
-            got=f"{at_random:.1%} could go, {share:.1%} in the order of their effects",
-            holds=at_random < share,
+            got=f"{at_random.mean():.1%} could go, {share.mean():.1%} in the order of their effects: "
+            f"{100 * more:.1f} points more ({100 * low:.1f} to {100 * high:.1f})",
+            holds=high > 0,
         ),
     ]
     for census in evidence.study.censuses:

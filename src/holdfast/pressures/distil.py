@@ -107,6 +107,8 @@ class Distil(Term):
 
         def distilled(loss_K: Tensor, of: Pass) -> Tensor:
             layers, logits_KBC = _answers(teacher, of.x_KB, hidden=self.hidden)
+            if self.features and not layers:
+                raise UsageError(f"{nets.host.label} has no hidden layer, so it has no features: leave them out.")
             loss_K = (1 - self.weight) * loss_K
             if self.weight:
                 scale = self.weight * self.temperature**2

@@ -140,6 +140,8 @@ class _Attention(Term):
     def _seen(self, layers: Sequence[Tensor]) -> Sequence[Tensor]:
         """The layers that count: those with positions, where there are any."""
         seen = [layer for layer in layers if layer.dim() > 3] or layers
+        if not seen:
+            raise UsageError("NAD compares what hidden layers attend to, and this host has none.")
         if len(seen) > len(self.betas):
             raise UsageError(f"NAD has {len(self.betas)} betas for {len(seen)} layers. Give betas= one for each.")
         return seen

@@ -40,6 +40,8 @@ class SAM(Term):
     adaptive: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.adaptive, bool):
+            raise UsageError(f"SAM is adaptive or not: True or False; got adaptive={self.adaptive!r}.")
         number("SAM's rho", self.rho)
         if not 0 < self.rho < float("inf"):
             raise UsageError(f"SAM needs rho above 0; got {self.rho}.")

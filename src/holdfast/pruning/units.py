@@ -49,9 +49,11 @@ def hidden_layers(host: Host) -> tuple[Hidden, ...]:
     """The layers of hidden units, first to last.
 
     Raises:
-        UsageError: a host of which it is not known where they are.
+        UsageError: a host of which it is not known where they are, or that has none.
     """
     if isinstance(host, MLP):
+        if len(host.layers) < 2:
+            raise UsageError(f"{host.label} has no hidden layer, so no units can be removed.")
         return tuple(Hidden(one, then, gives=str(int(one) + 1)) for one, then in pairwise(host.layers))
     if isinstance(host, CNN):
         last = len(host.channels) - 1
@@ -68,10 +70,7 @@ def hidden_layers(host: Host) -> tuple[Hidden, ...]:
 def last_features(host: Host) -> Hidden:
     """The last convolution of a CNN, the last hidden layer of an MLP."""
     layers = hidden_layers(host)
-    found = layers[-2:-1] if isinstance(host, CNN) else layers[-1:]
-    if not found:
-        raise UsageError(f"{host.label} has no hidden layer, so no units can be removed.")
-    return found[0]
+    return layers[-2] if isinstance(host, CNN) else layers[-1]
 
 
 def unit_masks(nets: Nets, kept: Mapping[Hidden, Tensor]) -> Masks:

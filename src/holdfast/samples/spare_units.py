@@ -3,6 +3,7 @@
 Shapes: S seeds, U units.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from holdfast.training.site import Site
 from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
 
+MEASURES = ("share", "share_random", "accuracy", "units")
 POINTS = 32
 """How many numbers of units are tried, evenly, up to all of them."""
 
@@ -31,7 +33,7 @@ class SpareUnits:
     Measures: `share`, the largest share of the units that is ablated at an accuracy of at most `within` points under
     that of the whole net; `share_random`, the same in an order drawn at random; `accuracy`, of the whole net; `units`.
     With `labels="random"` the training labels are permuted (the same permutation for every seed), and accuracy is that
-    on the training data. `labels="none"`: nothing is trained.
+    on the training data. `labels="none"`: nothing is trained. A net that has diverged has no measures.
 
     When it misleads: units that do the same are counted as spare one after the other only as far as the rest can carry
     on; another order may do without more, so `share` is a lower bound. What is spare for accuracy may carry confidence.
@@ -53,7 +55,7 @@ class SpareUnits:
         whole("examples", self.examples)
         if self.labels not in ("true", "random", "none"):
             raise UsageError(f"labels are 'true', 'random' or 'none'; got {self.labels!r}.")
-        if self.within < 0 or self.examples < 1:
+        if not 0 <= self.within <= 100 or self.examples < 1:
             raise UsageError(
                 f"SpareUnits needs points of 0 or more and an example or more; got {self.within}, {self.examples}."
             )
@@ -93,7 +95,11 @@ class SpareUnits:
         if self.labels != "none":
             for _ in Fit.press([self.training] * nets.k, site, nets, [self.training.steps]):
                 pass
-        return [self._measured(nets, k, data, streams) for k, streams in enumerate(each)]
+        finite = nets.finite().tolist()
+        return [
+            self._measured(nets, k, data, streams) if finite[k] else dict.fromkeys(MEASURES, math.nan)
+            for k, streams in enumerate(each)
+        ]
 
     def _data(self) -> Data:
         data = self.task.load()
@@ -117,9 +123,5 @@ class SpareUnits:
             spared = (c for c in reversed(counts) if ablation.accuracy(judged, ablation.first(order, c)) >= least)
             return next(spared, 0) / ablation.units
 
-        return {
-            "share": share(by_effect),
-            "share_random": share(at_random),
-            "accuracy": whole,
-            "units": float(ablation.units),
-        }
+        found = share(by_effect), share(at_random), whole, float(ablation.units)
+        return dict(zip(MEASURES, found, strict=True))

@@ -17,7 +17,7 @@ from holdfast.pressures.distil import Distil
 from holdfast.pressures.fit import Fit
 from holdfast.pressures.terms import Term
 from holdfast.probes.agreement import permuted
-from holdfast.training.evaluate import evaluate
+from holdfast.training.evaluate import evaluate, of_finite
 from holdfast.training.gradients import Loss, Pass
 from holdfast.training.loss import divergence
 from holdfast.training.nets import Nets
@@ -62,9 +62,14 @@ class Students:
     settings: tuple[Distil, ...] = (Distil(),)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.settings, tuple | list) or not all(isinstance(s, Distil) for s in self.settings):
+            raise UsageError(f"Students have settings=(Distil(...), ...), one or more; got {self.settings!r}.")
         object.__setattr__(self, "settings", tuple(self.settings))
-        if not self.settings or any(each.features or not each.weight for each in self.settings):
-            raise UsageError("Students are taught by logits: give settings, each with a weight and without features.")
+        if not self.settings or any(s.features or not s.weight or s.init != "other" for s in self.settings):
+            raise UsageError(
+                "Students are taught by logits, from weights that each arm has: give settings, each with a weight, "
+                "without features and without init."
+            )
 
     @property
     def label(self) -> str:
@@ -103,7 +108,7 @@ class Students:
             for _ in Fit.press([fit] * nets.k, site, nets, [fit.steps]):
                 pass
             for what, split in (("accuracy", data.test), ("validation", data.validation)):
-                right = torch.split(evaluate(nets, split)[1], len(streams))
+                right = torch.split(of_finite(nets, evaluate(nets, split)[1]), len(streams))
                 found.update({f"{what}/{name}": values for name, values in zip(names, right, strict=True)})
 
         teacher = Nets.initialised(self.teacher, streams)
@@ -123,7 +128,7 @@ class Students:
         for what, x_N in (("agreement", data.test.x), ("agreement_off", permuted(data.test.x, 0))):
             answers = teacher.classes(x_N)
             for name, its in zip(names, torch.split(nets.classes(x_N), len(streams)), strict=True):
-                found[f"{what}/{name}"] = (its == answers).flatten(1).double().mean(1)
+                found[f"{what}/{name}"] = of_finite(teacher, (its == answers).flatten(1).double().mean(1))
         return [{name: float(found[name][k]) for name in sorted(found)} for k in range(len(streams))]
 
 
@@ -169,7 +174,9 @@ class _Taught(Term):
 def told(lesson: Lesson, answers_SBC: Tensor) -> Tensor:
     """Logits of what students are to answer, at the temperature of their lesson."""
     logits_SBC = answers_SBC / lesson.temperature
-    return flattened(F.softmax(logits_SBC, -1)).log() if lesson.how == "smoothed" else logits_SBC
+    if lesson.how != "smoothed":
+        return logits_SBC
+    return flattened(F.softmax(logits_SBC, -1)).clamp(min=torch.finfo(logits_SBC.dtype).tiny).log()
 
 
 def flattened(p_KBC: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from holdfast.pressures.fit import Fit
 from holdfast.pressures.masked import Masked
 from holdfast.pruning import Masks, largest, prunable
 from holdfast.tasks.base import Split
-from holdfast.training.evaluate import evaluate
+from holdfast.training.evaluate import evaluate, of_finite
 from holdfast.training.nets import Nets
 from holdfast.training.randomness import seeded
 from holdfast.training.site import Site
@@ -83,6 +83,8 @@ class Tickets:
         object.__setattr__(self, "arms", tuple(self.arms))
         if self.arms[:1] != ARMS[:1] or len(set(self.arms)) < len(self.arms) or not set(self.arms) <= set(ARMS):
             raise UsageError(f"arms are the ticket, and any of {', '.join(ARMS[1:])}; got {self.arms}.")
+        if not isinstance(self.training, Fit):
+            raise UsageError(f"Tickets trains by a Fit; got training={self.training!r}.")
         if self.scope not in ("layer", "global"):
             raise UsageError(f"scope is 'layer' or 'global'; got {self.scope!r}.")
         if self.rounds < 1 or self.every < 1 or self.examples < 1 or not 0 <= self.rewind < self.training.steps:
@@ -186,7 +188,8 @@ class _Ladder:
         names, asked = prunable(nets), self.asked
         keep = dict.fromkeys(names, (1 - asked.rate) ** number)
         keep[names[-1]] = (1 - asked.last_rate) ** number
-        scores = {name: nets.params[name].abs() for name in names}
+        # A net that has diverged has no sizes to go by, and no measures either.
+        scores = {name: nets.params[name].abs().nan_to_num(0, 0, 0) for name in names}
         self.masks = largest(scores, keep if asked.scope == "layer" else (1 - asked.rate) ** number, self.masks)
 
     def _moved(self, dense: Nets) -> Tensor:
@@ -218,7 +221,8 @@ class _Ladder:
             for name, row in nets.rows.items():
                 best.rows[name][better_K] = row[better_K]
         accuracy_K, final_K = evaluate(best, self.data.test)[1], evaluate(nets, self.data.test)[1]
-        return {"step": step_K, "accuracy": accuracy_K, "final": final_K, "start": start_K}
+        found = {"step": step_K, "accuracy": accuracy_K, "final": final_K, "start": start_K}
+        return {what: of_finite(nets, value_K) for what, value_K in found.items()}
 
     def _save(self, number: int) -> None:
         tensors = {f"found/{name}": value for name, value in self.found.items()}

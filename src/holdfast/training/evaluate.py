@@ -22,3 +22,8 @@ def evaluate(nets: Nets, split: Split) -> tuple[Tensor, Tensor]:
         loss_K += cross_entropy(logits_KNC, y_KN).double().cpu() * share
         accuracy_K += (logits_KNC.argmax(-1) == y_KN).flatten(1).double().mean(1).cpu() * share
     return loss_K, accuracy_K
+
+
+def of_finite(nets: Nets, value_K: Tensor) -> Tensor:
+    """A measure of each net, NaN where a weight of it is not finite."""
+    return torch.where(nets.finite().to(value_K.device), value_K.double(), torch.nan)
