@@ -4,7 +4,7 @@
     holdfast run examples/removal.py         # a few minutes on 2 cores
     holdfast report removal
 
-A learned backdoor and a handcrafted one, in a perceptron on digits, under eight methods, one setting each, as published
+A learned backdoor and a handcrafted one, in a perceptron on digits, under eight methods and two controls, one setting each, as published
 where a perceptron takes it (I-BAU with a limit on its perturbation, without which it wrecks so small a host). The page
 shows of each arm where the implant's weights stand by size, and which units the loss would miss.
 """
@@ -17,6 +17,7 @@ from holdfast import (
     SAM,
     SGD,
     Adam,
+    AtRandom,
     BadNets,
     Digits,
     Distil,
@@ -48,7 +49,9 @@ FEW = Fit(SGD(lr=0.01, momentum=0.9), WeightDecay(rate=1e-4), Subset(share=0.05)
 """NAD's twentieth of the data is 53 digits: fewer than a published batch."""
 METHODS: dict[str, Pressure] = {
     "fine-tuning": TUNING,
+    "fine-tuning, 4,000 steps": Fit(*TUNING.terms, steps=4000, batch=256),
     "magnitude pruning": Prune(keep=0.1, rounds=4, fit=TUNING),
+    "random pruning": Prune(score=AtRandom(), keep=0.1, rounds=4, fit=TUNING),
     "fine-pruning": FinePruning(fit=TUNING),
     "NAD": NAD(fit=FEW),
     "ANP": ANP(),
@@ -60,7 +63,7 @@ METHODS: dict[str, Pressure] = {
 
 @recipe
 def removal() -> Study:
-    """Eight methods, two backdoors."""
+    """Eight methods and what pruning is held against: as many steps, and weights at random; two backdoors."""
     arms = [
         Experiment(
             name=f"{implant} / {method}",
