@@ -4,9 +4,9 @@
     holdfast run examples/removal.py         # a few minutes on 2 cores
     holdfast report removal
 
-A learned backdoor and a handcrafted one, in a perceptron on digits, under eight methods and two controls, one setting each, as published
-where a perceptron takes it (I-BAU with a limit on its perturbation, without which it wrecks so small a host). The page
-shows of each arm where the implant's weights stand by size, and which units the loss would miss.
+A learned backdoor and a handcrafted one, in a perceptron on digits, under eight methods and two controls, one setting
+each, as published where a perceptron takes it (I-BAU with a limit on its perturbation, without which it wrecks so small
+a host). The page shows of each arm where the implant's weights stand by size, and which units the loss would miss.
 """
 
 from holdfast import (
