@@ -77,7 +77,7 @@ def test_a_cell_holds_every_look_and_standard_measure(finished):
     columns = measures.phase("pressure")
     assert columns["step"] == [0, 20, 40, 60, 80, 100, 120]
     expected = "step presence asr r_acc accuracy gradient_norm gradient_share gradient_zero weight_share update_share"
-    assert set(columns) == {*expected.split(), "distance", "implant_distance"}
+    assert set(columns) == {*expected.split(), "distance", "implant_distance", "implant_norm"}
     assert measures.phase("reactivation")["step"] == [0, 2, 4, 6]
     assert measures.cell["planting"]["seed"] == 7
     assert not any((finished.path / "state").iterdir()), "states are gone once a batch is done"

@@ -72,6 +72,8 @@ def pressed(data, widths, seeds, fits, backend="batched"):
 @pytest.mark.parametrize("name", [*FITS, *ALIKE])
 def test_alone_or_among_others(name, widths, batch, data):
     fit = (FITS | ALIKE)[name](batch)
+    if name == "features" and len(widths) == 2:
+        pytest.skip("a host without hidden layers has no features")
     (alone,) = pressed(data, widths, [7], [fit])
     for k in (2, 3, 7, 33, 64):
         places = {0, k // 2, k - 1}

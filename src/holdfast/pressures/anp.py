@@ -13,7 +13,7 @@ from torch import Tensor
 from holdfast.errors import UsageError, number, whole
 from holdfast.pressures.base import Checkpoint
 from holdfast.pressures.stepped import Stepped
-from holdfast.pruning.units import hidden_layers
+from holdfast.pruning.units import removable
 from holdfast.training.gradients import gradients
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
@@ -98,7 +98,7 @@ class Masking(Stepped):
     def __init__(self, asked: ANP, site: Site, nets: Nets) -> None:
         super().__init__(site, nets, asked.batch)
         self.asked, self.whole, self.scaled = asked, nets.copy(), nets.copy()
-        layers = [at.layer for at in hidden_layers(nets.host)]
+        layers = [at.layer for at in removable(nets.host)]
         self.masks = {layer: torch.ones_like(nets.params[f"{layer}.bias"]) for layer in layers}
         self.moving = {layer: torch.zeros_like(mask) for layer, mask in self.masks.items()}
 

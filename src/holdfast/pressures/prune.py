@@ -18,7 +18,7 @@ from holdfast.pressures.removed import Removed
 from holdfast.pressures.terms import Part, Term
 from holdfast.pressures.wrapping import Wrapping
 from holdfast.pruning import Magnitude, Masks, OutgoingNorm, Score, UnitScore, largest, prunable, prune
-from holdfast.pruning.units import hidden_layers, unit_masks
+from holdfast.pruning.units import removable, unit_masks
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
@@ -202,7 +202,7 @@ class _Units(_Scored):
         return f"units by {self.score.label}"
 
     def removes(self, nets: Nets) -> tuple[str, ...]:
-        layers = hidden_layers(nets.host)
+        layers = removable(nets.host)
         names = [(f"{at.layer}.weight", f"{at.layer}.bias", f"{at.reader}.weight") for at in layers]
         return tuple(dict.fromkeys(name for three in names for name in three))
 

@@ -49,11 +49,9 @@ def hidden_layers(host: Host) -> tuple[Hidden, ...]:
     """The layers of hidden units, first to last.
 
     Raises:
-        UsageError: a host of which it is not known where they are, or that has none.
+        UsageError: a host of which it is not known where they are.
     """
     if isinstance(host, MLP):
-        if len(host.layers) < 2:
-            raise UsageError(f"{host.label} has no hidden layer, so no units can be removed.")
         return tuple(Hidden(one, then, gives=str(int(one) + 1)) for one, then in pairwise(host.layers))
     if isinstance(host, CNN):
         last = len(host.channels) - 1
@@ -67,9 +65,21 @@ def hidden_layers(host: Host) -> tuple[Hidden, ...]:
     )
 
 
+def removable(host: Host) -> tuple[Hidden, ...]:
+    """The same, of a host that has some.
+
+    Raises:
+        UsageError: it has none.
+    """
+    layers = hidden_layers(host)
+    if not layers:
+        raise UsageError(f"{host.label} has no hidden layer, so no units can be removed.")
+    return layers
+
+
 def last_features(host: Host) -> Hidden:
     """The last convolution of a CNN, the last hidden layer of an MLP."""
-    layers = hidden_layers(host)
+    layers = removable(host)
     return layers[-2] if isinstance(host, CNN) else layers[-1]
 
 
