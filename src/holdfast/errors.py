@@ -40,6 +40,18 @@ def number(field: str, value: object) -> None:
         raise UsageError(f"{field} must be a number; got {value!r}.")
 
 
+def counted(who: str, **each: object) -> None:
+    """Refuse what is no whole number of 1 or more.
+
+    Raises:
+        UsageError: names it.
+    """
+    for name, value in each.items():
+        whole(f"{who}'s {name}", value)
+        if value < 1:  # type: ignore[operator]
+            raise UsageError(f"{who} needs {name} of 1 or more; got {value}.")
+
+
 def wholes(field: str, values: object) -> None:
     """Refuse what is no tuple or list of whole numbers.
 

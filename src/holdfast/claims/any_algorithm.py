@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, median
+from statistics import median
 
 from holdfast.claims.anchors.from_scratch import from_scratch
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size, share
+from holdfast.claims.measured import known
 from holdfast.claims.weak_vote import TASK, protected
 from holdfast.experiment import Experiment
 from holdfast.implants.predictor import Predictor
@@ -229,7 +230,7 @@ def _improved(evidence: Evidence) -> Control:
         evidence.at_start(PLAIN, "accuracy"),
         _advantage(evidence, PLAIN),
     )
-    gain = _mean([(end[seed] - start[seed]) / advantage[seed] for seed in end])
+    gain = known([(end[seed] - start[seed]) / advantage[seed] for seed in end])
     return Control(
         name="unprotected is improved by training",
         got=f"accuracy rises by {gain:.2f} of the program's advantage over chance (more than {IMPROVED:g} is needed)",
@@ -239,25 +240,25 @@ def _improved(evidence: Evidence) -> Control:
 
 def _end(evidence: Evidence, arm: str) -> Control:
     """What became of an arm, in figures."""
-    accuracy, presence, heard = (_mean(evidence.at_budget(arm, m).values()) for m in ("accuracy", "presence", "heard"))
+    accuracy, presence, heard = (known(evidence.at_budget(arm, m).values()) for m in ("accuracy", "presence", "heard"))
     setting = evidence.attackers[arm]
     return Control(
         name=arm,
         got=f"under {setting.label if setting else 'no usable attacker'}: held in {share(evidence.held(arm)):.0%}, "
         f"presence {presence:.2f} (heard in the whole net {heard:.2f}), accuracy {accuracy:.1%}, "
-        f"ablation of the units costs {_mean(_costs(evidence, arm).values()):.2f} of the advantage",
+        f"ablation of the units costs {known(_costs(evidence, arm).values()):.2f} of the advantage",
     )
 
 
 def _absent(evidence: Evidence, arm: str) -> Control:
     """Whether nets that never had the program come to show it under the same pressure."""
-    accuracy = _mean(evidence.at_budget(arm, "accuracy", controls=True).values())
+    accuracy = known(evidence.at_budget(arm, "accuracy", controls=True).values())
     shown = [p for p in evidence.at_budget(arm, "presence", controls=True).values() if p == p]
     least = [gone_below(p) for p in evidence.at_start(arm, "presence").values()]
     limit = control_limit(shown) if len(shown) > 1 else float("nan")
     return Control(
         name=f"{arm}, absent",
-        got=f"trained from scratch: accuracy {accuracy:.1%}, presence {_mean(shown):.2f} (limit {limit:.2f})",
+        got=f"trained from scratch: accuracy {accuracy:.1%}, presence {known(shown):.2f} (limit {limit:.2f})",
         holds=not shown or limit <= median(least),
     )
 
@@ -269,8 +270,3 @@ def _kinds(evidence: Evidence, arm: str) -> Control:
         rare = sum(size < 2 for size in sizes)
         shown.append(f"{kind} {median(sizes):g} ({rare} of {len(sizes)} below 2)" if sizes else f"{kind} undefined")
     return Control(name=f"{arm}, margins to chance in the median", got=", ".join(shown))
-
-
-def _mean(values) -> float:  # type: ignore[no-untyped-def]
-    finite = [value for value in values if value == value]
-    return fmean(finite) if finite else float("nan")

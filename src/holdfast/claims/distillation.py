@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import numpy as np
 
 from holdfast.census import Census
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size, share
-from holdfast.claims.measured import Values, band, learned, values
+from holdfast.claims.measured import Values, band, known, learned, values
 from holdfast.experiment import Experiment
 from holdfast.hosts import LENET_300_100, MLP
 from holdfast.implants import BadNets
@@ -234,5 +233,4 @@ def _anchors(evidence: Evidence) -> list[Anchor]:
 
 def _mean(evidence: Evidence, arm: str, measure: str, *, controls: bool = False) -> float:
     """Over nets, at the budget."""
-    found = [v for v in evidence.at_budget(arm, measure, controls=controls).values() if v == v]
-    return fmean(found) if found else float("nan")
+    return known(evidence.at_budget(arm, measure, controls=controls).values())

@@ -1,6 +1,6 @@
 """What claims read of a census: arrays over seeds, the bands of their curves, and whether nets have learned."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import get_args
 
@@ -33,6 +33,12 @@ def band(measured: Values) -> tuple[float, float, float]:
     mean = float(measured.mean())
     found = bca(mean_of(measured), len(measured), LEVEL)
     return (mean, *found) if found else (mean, mean, mean)
+
+
+def known(measured: Iterable[float]) -> float:
+    """The mean of those that are defined; NaN where none is."""
+    found = [value for value in measured if value == value]
+    return fmean(found) if found else float("nan")
 
 
 def learned(name: str, evidence: Evidence, accuracy: Values) -> Control:

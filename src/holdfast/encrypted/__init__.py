@@ -3,6 +3,6 @@
 from holdfast.encrypted.bootstrap import Bootstrap
 from holdfast.encrypted.client import SecretKey
 from holdfast.encrypted.gates import gate, inverted
-from holdfast.encrypted.parameters import LADDER, SETS, Gadget, ParameterSet, Switch
+from holdfast.encrypted.parameters import SETS, Gadget, ParameterSet, Switch
 
-__all__ = ["LADDER", "SETS", "Bootstrap", "Gadget", "ParameterSet", "SecretKey", "Switch", "gate", "inverted"]
+__all__ = ["SETS", "Bootstrap", "Gadget", "ParameterSet", "SecretKey", "Switch", "gate", "inverted"]

@@ -82,7 +82,8 @@ class Bootstrap(nn.Module):
 
     def _block(self, acc_B2N: Tensor, gadget: Gadget, key_HRS: Tensor, exponents_B: Tensor) -> Tensor:
         p, ring = self.parameter_set, self.ring
-        digits_RBN = torch.stack(digits(acc_B2N, gadget, p.modulus)).permute(0, 2, 1, 3).flatten(0, 1).contiguous()
+        cut = signed(acc_B2N, gadget.unit, gadget.base, gadget.digits, p.modulus)
+        digits_RBN = torch.stack(cut).permute(0, 2, 1, 3).flatten(0, 1).contiguous()
         products_HBS = torch.bmm(ring.forward(digits_RBN).permute(2, 1, 0), key_HRS)
         turn_HB1 = (ring.monomial(exponents_B).T - 1)[..., None]
         moved_HB2 = products_HBS[..., :2] * turn_HB1
@@ -131,14 +132,10 @@ class Bootstrap(nn.Module):
         return torch.stack(cut, -1).flatten(1) @ self.switch.flatten(0, 1).double()
 
 
-def digits(x: Tensor, gadget: Gadget, modulus: int) -> list[Tensor]:
-    """Signed digits of ticks in [0, modulus), the lowest first (`Gadget`)."""
-    return signed(x, gadget.unit, gadget.base, gadget.digits, modulus)
-
-
 def signed(x: Tensor, unit: int, base: int, count: int, modulus: int) -> list[Tensor]:
-    """x = sum_k d_k unit base^k and half a unit at most (modulo the modulus), d_k in [-base/2, base/2) but for the
-    last, which is what is left: not reduced, and so base/2 now and then."""
+    """Digits of ticks in [0, modulus), the lowest first: x = sum_k d_k unit base^k and half a unit at most (modulo the
+    modulus), d_k in [-base/2, base/2) but for the last, which is what is left: not reduced, and so base/2 now and
+    then."""
     left = torch.floor((x - modulus * (x >= modulus // 2) + unit / 2) / unit)
     found = []
     for _ in range(count - 1):

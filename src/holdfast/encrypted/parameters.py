@@ -133,7 +133,7 @@ def _openfhe(
     )
 
 
-LADDER = (
+_LADDER = (
     _binary("tiny", 8, 64, 3, 2**6, bits=None, source="the project's own; no security"),
     _binary("small", 32, 128, 3, 2**6, bits=None, source="the project's own; no security"),
     _openfhe(
@@ -148,5 +148,5 @@ LADDER = (
         bits=128.4, source="OpenFHE 1.6.1, STD128, read from its context",
     ),
 )  # fmt: skip
-SETS = {each.name: each for each in LADDER}
+SETS = {each.name: each for each in _LADDER}
 """By name, from the smallest to the largest."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from holdfast.errors import UsageError, number, wholes
+from holdfast.parts import Host
 from holdfast.training.lanes import LANES
 from holdfast.training.loss import cross_entropy_gradient
 
@@ -201,3 +202,14 @@ LENET_300_100 = MLP(widths=(784, 300, 100, 10))
 LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition" (there with other
 nonlinearities and loss); with ReLU, the net of the lottery-ticket literature (Frankle & Carbin 2019, arXiv 1803.03635).
 """
+
+
+def one_hidden_layer(host: Host, who: str) -> MLP:
+    """The host, if it is a perceptron with one hidden layer.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not isinstance(host, MLP) or len(host.widths) != 3:
+        raise UsageError(f"{who} needs a perceptron with one hidden layer, MLP(widths=(a, b, c)); got {host.label}.")
+    return host

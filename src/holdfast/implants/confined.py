@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import UsageError, nearest, whole
-from holdfast.implants.in_units import InUnits, one_hidden_layer
+from holdfast.hosts.mlp import one_hidden_layer
+from holdfast.implants.in_units import InUnits
 from holdfast.parts import Host
 from holdfast.pressures.masked import Masked
-from holdfast.pruning import Masks, largest
+from holdfast.pruning import Masks, largest, prunable
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 
@@ -86,7 +87,7 @@ class Confined(InUnits):
         masks = _only(fresh, own)
         nets, share = site.trained(Masked(masks)), own / (own + self.units)
         order_KU = self._order(_held(self._ticket(site, nets, masks, share)), site, own)
-        first, second = site.host.layers  # type: ignore[attr-defined]
+        first, second = one_hidden_layer(site.host, "Confined").layers
         nets.params[f"{first}.weight"][:, own:] = fresh.params[f"{first}.weight"][:, own:]
         for name, axis in ((f"{first}.weight", 1), (f"{first}.bias", 1), (f"{second}.weight", 2)):
             rows = zip(nets.params[name], order_KU, strict=True)
@@ -121,10 +122,10 @@ class Confined(InUnits):
 
 def _only(nets: Nets, own: int) -> Masks:
     """Masks that keep the weights into and out of the first units."""
-    first, second = (nets.params[f"{layer}.weight"] for layer in nets.host.layers)  # type: ignore[attr-defined]
-    masks = [torch.zeros_like(weight, dtype=torch.bool) for weight in (first, second)]
-    masks[0][:, :own], masks[1][:, :, :own] = True, True
-    return Masks(dict(zip((f"{layer}.weight" for layer in nets.host.layers), masks, strict=True)))  # type: ignore[attr-defined]
+    masks = {name: torch.zeros_like(nets.params[name], dtype=torch.bool) for name in prunable(nets)}
+    into_KUI, out_KOU = masks.values()
+    into_KUI[:, :own], out_KOU[:, :, :own] = True, True
+    return Masks(masks)
 
 
 def _held(masks: Masks) -> Tensor:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from holdfast.errors import UsageError
-from holdfast.hosts.mlp import MLP
+from holdfast.hosts.mlp import one_hidden_layer
 from holdfast.implants.backdoor import BackdoorImplant
 from holdfast.parts import Host
 from holdfast.pressures.mixes import Poison
@@ -75,14 +74,3 @@ class InUnits(BackdoorImplant):
         masks[f"{first}.bias"][:, its.start : its.stop] = True
         masks[f"{second}.weight"][:, :, its.start : its.stop] = True
         return masks
-
-
-def one_hidden_layer(host: Host, who: str) -> MLP:
-    """The host, if it is a perceptron with one hidden layer.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if not isinstance(host, MLP) or len(host.widths) != 3:
-        raise UsageError(f"{who} needs a perceptron with one hidden layer, MLP(widths=(a, b, c)); got {host.label}.")
-    return host

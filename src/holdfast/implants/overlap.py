@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from holdfast.errors import UsageError
-from holdfast.implants.in_units import InUnits, one_hidden_layer
+from holdfast.hosts.mlp import one_hidden_layer
+from holdfast.implants.in_units import InUnits
 from holdfast.parts import Host
 from holdfast.pressures.only_units import OnlyUnits
 from holdfast.training.nets import Nets

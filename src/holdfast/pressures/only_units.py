@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import UsageError, wholes
-from holdfast.hosts.mlp import MLP
+from holdfast.hosts.mlp import one_hidden_layer
 from holdfast.pressures.kept import Kept
 from holdfast.pressures.terms import Part, State
 
@@ -34,7 +34,7 @@ class OnlyUnits(Kept):
         return f"{len(self.units)} units{' alone' if self.alone else ''}"
 
     def start(self, part: Part, state: State) -> None:
-        name = f"{_layers(part)[1]}.weight"
+        name = f"{one_hidden_layer(part.nets.host, 'OnlyUnits').layers[1]}.weight"
         if self.alone:
             part.params[name].masked_fill_(self.fixed(part)[name], 0)
             state["held"][part.names.index(name)].copy_(part.params[name])
@@ -45,7 +45,7 @@ class OnlyUnits(Kept):
         Raises:
             UsageError: a host that is no perceptron with one hidden layer, or too few units in it.
         """
-        first, second = _layers(part)
+        first, second = one_hidden_layer(part.nets.host, "OnlyUnits").layers
         width = part.params[f"{first}.bias"].shape[1]
         if max(self.units) >= width:
             raise UsageError(f"The hidden layer has {width} units; got unit {max(self.units)}.")
@@ -57,10 +57,3 @@ class OnlyUnits(Kept):
             f"{second}.weight": others,
             f"{second}.bias": torch.tensor(not self.alone, device=part.nets.device),
         }
-
-
-def _layers(part: Part) -> tuple[str, ...]:
-    host = part.nets.host
-    if not isinstance(host, MLP) or len(host.widths) != 3:
-        raise UsageError(f"OnlyUnits trains units of a perceptron with one hidden layer; got {host.label}.")
-    return host.layers

@@ -96,16 +96,16 @@ def _blank(nets: Nets, k: int, effects: Mapping[str, Tensor] | None) -> Tensor:
     if effects is None:
         return NOTHING
     there = [
-        effect_U[_weights(nets, path, len(effect_U))[k]] if f"{path}.weight" in nets.params else effect_U
+        effect_U[_is_read(nets, k, path, len(effect_U))] if f"{path}.weight" in nets.params else effect_U
         for path, effect_U in effects.items()
     ]
     return (torch.cat(there) < BLANK).double().mean()
 
 
-def _weights(nets: Nets, path: str, units: int) -> Tensor:
-    """Whether a weight that is not zero reads each unit (K, U)."""
-    layer = nets.like.get_submodule(path)
-    return torch.stack([by_unit(layer, w.detach().cpu() != 0, units).any(1) for w in nets.params[f"{path}.weight"]])
+def _is_read(nets: Nets, k: int, path: str, units: int) -> Tensor:
+    """Whether a weight of net k that is not zero reads each unit."""
+    weight = nets.params[f"{path}.weight"][k].detach().cpu()
+    return by_unit(nets.like.get_submodule(path), weight != 0, units).any(1)
 
 
 def _mean(value_KP: Tensor, of_KP: Tensor) -> Tensor:

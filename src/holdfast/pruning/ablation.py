@@ -72,7 +72,7 @@ class Ablation:
         """
         self.module, self.logits = module, logits
         names: dict[nn.Module, str] = {part: path for path, part in module.named_modules() if is_layer(part)}
-        seen = _Seen(names)
+        seen = _Seen()
         handles = [
             *(layer.register_forward_pre_hook(seen.read, with_kwargs=True) for layer in names),
             *(part.register_forward_hook(seen.gave) for part in module.modules() if not any(part.children())),
@@ -152,8 +152,7 @@ class Ablation:
 class _Seen:
     """What layers read in a forward pass, and of how many channels it was made."""
 
-    def __init__(self, names: Mapping[nn.Module, str]) -> None:
-        self.names = names
+    def __init__(self) -> None:
         self.sums: dict[nn.Module, list[Tensor]] = {}
         """By layer, in the order in which they are called first."""
         self.counts: dict[nn.Module, int] = {}

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from holdfast.errors import UsageError, whole
+from holdfast.errors import counted
 from holdfast.pruning.masks import Masks
 from holdfast.tasks.base import Data
 from holdfast.training.nets import Nets
@@ -43,15 +43,3 @@ class InRounds:
 
     def __post_init__(self) -> None:
         counted(type(self).__name__, rounds=self.rounds)
-
-
-def counted(who: str, **each: object) -> None:
-    """Refuse what is no whole number of 1 or more.
-
-    Raises:
-        UsageError: names it.
-    """
-    for name, value in each.items():
-        whole(f"{who}'s {name}", value)
-        if value < 1:  # type: ignore[operator]
-            raise UsageError(f"{who} needs {name} of 1 or more; got {value}.")

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from holdfast.errors import UsageError, number
-from holdfast.pruning.base import InRounds, counted
+from holdfast.errors import UsageError, counted, number
+from holdfast.pruning.base import InRounds
 from holdfast.pruning.masks import Masks
 from holdfast.pruning.snip import drawn
 from holdfast.tasks.base import Data

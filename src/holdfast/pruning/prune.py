@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from holdfast.errors import UsageError, number
-from holdfast.pruning.base import Score, counted
+from holdfast.errors import UsageError, counted, number
+from holdfast.pruning.base import Score
 from holdfast.pruning.largest import largest
 from holdfast.pruning.masks import Masks
 from holdfast.tasks.base import Data

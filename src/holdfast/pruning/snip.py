@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from holdfast.pruning.base import InRounds, counted
+from holdfast.errors import counted
+from holdfast.pruning.base import InRounds
 from holdfast.pruning.masks import Masks
 from holdfast.tasks.base import Data
 from holdfast.training.gradients import gradients
