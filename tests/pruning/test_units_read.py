@@ -82,3 +82,14 @@ def test_damaged_weights_are_named():
     net[1].bias.data[2] = torch.nan
     with pytest.raises(UsageError, match=r"What 3 reads is not finite"):
         Ablation(net, IMAGES)
+
+
+def test_rows_of_vectors_are_no_channels():
+    """(N, 4, 6) of a layer norm, flattened: 24 units, and not 4 of 6 features."""
+    vectors = (nn.Flatten(), nn.Unflatten(1, (4, 16)), nn.Linear(16, 6), nn.LayerNorm(6), nn.Flatten())
+    assert units(lambda: nn.Sequential(*vectors, nn.Linear(24, 4))) == {"5": 24}
+
+
+def test_behind_a_convolution_of_one_axis():
+    made = lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(1, 4, 5), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(120, 4))
+    assert units(made) == {"4": 4}

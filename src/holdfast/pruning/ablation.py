@@ -17,6 +17,8 @@ from holdfast.hosts.adopt import as_taken, evaluating, logits_of
 from holdfast.pruning.masks import CONVOLUTIONS, is_layer
 from holdfast.tasks.base import Split
 
+CHANNELLED = ("torch.nn.modules.conv", "torch.nn.modules.pooling")
+"""Modules of PyTorch whose output of three axes is (N, channels, places)."""
 AT_ONCE = 4096
 """Examples of a forward pass."""
 
@@ -169,7 +171,10 @@ class _Seen:
         self.each[layer] = 1 if _is_convolution(layer) or x.dim() > 2 else self._features(x.shape[-1])
 
     def gave(self, part: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor) and output.dim() > 2 and not isinstance(part, nn.Linear):
+        """Rows of vectors, (N, T, W), are no map: of three axes only what convolutions and pooling give is."""
+        if not isinstance(output, Tensor) or isinstance(part, nn.Linear):
+            return
+        if output.dim() > 3 or (output.dim() == 3 and type(part).__module__ in CHANNELLED):
             self.maps.append((output[0].numel(), output.shape[1]))
 
     def _features(self, count: int) -> int:
