@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.encrypted.bootstrap import Bootstrap
-from holdfast.encrypted.network import EncryptedNetwork, Secret, polynomial
+from holdfast.encrypted.network import EncryptedNetwork, Secret, public_tables
 from holdfast.encrypted.noise import refuse_noise
 from holdfast.encrypted.parameters import SETS, ParameterSet
 from holdfast.encrypted.program import QUARTER, Program
@@ -91,8 +91,8 @@ class SecretKey(Secret):
         bits = self._bits(np.array(program.fixed, np.int64), program.step, masked=self.trivial == "nothing")
         tables = None
         if program.hidden:
-            each = torch.stack([polynomial(p, cell) for cell in program.cells]).long().numpy()
-            tables = torch.from_numpy(self._in_ring(each)).to(_smallest(p.modulus))
+            plain = public_tables(program, p, range(len(program.cells)))[:, 1]
+            tables = torch.from_numpy(self._in_ring(plain.long().numpy())).to(_smallest(p.modulus))
         return EncryptedNetwork(program.public, self.evaluation_key(), bits.to(_smallest(p.ciphertext_modulus)), tables)
 
     def __setstate__(self, state: object) -> None:
@@ -190,7 +190,7 @@ class SecretKey(Secret):
     def _in_ring(self, message: NDArray[np.int64]) -> NDArray[np.int64]:
         """Encryptions of polynomials under the ring's key, (..., N) -> (..., 2, N)."""
         p = self.parameter_set
-        if self.trivial != "nothing":
+        if self.trivial != "nothing" or not message.size:
             return np.stack([np.zeros_like(message), message % p.modulus], -2)
         a = self.generator.integers(0, p.modulus, message.shape)
         error = np.rint(self.generator.normal(0, p.ring_noise, message.shape)).astype(np.int64)

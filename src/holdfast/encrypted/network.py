@@ -163,8 +163,10 @@ def refuse_shape(program: Program, p: ParameterSet, ciphertexts: Tensor) -> None
 
 def public_tables(program: Program, p: ParameterSet, cells: Sequence[int]) -> Tensor:
     """Tables of some cells without mask and noise, (C, 2, N)."""
-    plain = torch.stack([polynomial(p, program.cells[i]) for i in cells])
-    return torch.stack([torch.zeros_like(plain), plain], 1)
+    found = torch.zeros(len(cells), 2, p.degree, dtype=torch.float64)
+    for row, i in enumerate(cells):
+        found[row, 1] = polynomial(p, program.cells[i])
+    return found
 
 
 def evaluate(

@@ -34,7 +34,7 @@ def backward(rule: Backward) -> Iterator[None]:
 
 
 class TrainedNetwork(nn.Module):
-    """`EncryptedNetwork` with trainable weights, in turns, of which whole turns do not count (float64).
+    """`EncryptedNetwork` with trainable weights, in turns, of which whole ones do not count (float64).
 
     Parameters, all of them numbers on the torus: `masks` and `bodies` (C, N) of its tables, a and b = a z + table +
     error, public ones too; `rotation` (n, digits, 2, 2, N);
@@ -65,8 +65,7 @@ class TrainedNetwork(nn.Module):
             UsageError: ciphertexts of another number, or of another set.
         """
         refuse_shape(self.program, self.parameter_set, ciphertexts)
-        held = {name: getattr(self, name)[None] for name in NAMES}
-        return run(self.program, self.parameter_set, held, ciphertexts[None])[0]
+        return run_one(self, ciphertexts)
 
     def __setattr__(self, name: str, value: Any) -> None:
         refuse_secret(value)
@@ -84,13 +83,14 @@ def weights_of(network: EncryptedNetwork) -> dict[str, Tensor]:
     refuse_untrained(p)
     every = range(len(network.program.cells))
     tables = network.some_tables(every)
-    return {
-        "masks": tables[:, 0] / p.modulus,
-        "bodies": tables[:, 1] / p.modulus,
-        "rotation": keys.rotation[0][:, 0].double() / p.modulus,
-        "switch": keys.switch.double() / p.switch.modulus,
-        "fixed": network.fixed.double() / p.ciphertext_modulus,
+    ticks = {
+        "masks": (tables[:, 0], p.modulus),
+        "bodies": (tables[:, 1], p.modulus),
+        "rotation": (keys.rotation[0][:, 0], p.modulus),
+        "switch": (keys.switch, p.switch.modulus),
+        "fixed": (network.fixed, p.ciphertext_modulus),
     }
+    return {name: _centred(value.double() / modulus) for name, (value, modulus) in ticks.items()}
 
 
 def run(
@@ -130,5 +130,17 @@ def run(
     return evaluate(program, p, ciphertexts, fixed[:, None], some, bootstraps)
 
 
+def run_one(network: TrainedNetwork, ciphertexts: Tensor, secret: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """`run` of one network: (B, I, n+1) -> (B, O, n+1); `secret`: (small_n, ring_N)."""
+    held = {name: getattr(network, name)[None] for name in NAMES}
+    many = None if secret is None else (secret[0][None], secret[1][None])
+    return run(network.program, network.parameter_set, held, ciphertexts[None], many)[0]
+
+
 def _ticks(turns: Tensor, modulus: int) -> Tensor:
-    return (turns - torch.floor(turns.detach() + 0.5)) * modulus
+    return _centred(turns) * modulus
+
+
+def _centred(turns: Tensor) -> Tensor:
+    """The same points of the turn, in [-1/2, 1/2)."""
+    return turns - torch.floor(turns.detach() + 0.5)

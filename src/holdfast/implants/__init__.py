@@ -7,6 +7,7 @@ from holdfast.implants.blend import Blend
 from holdfast.implants.canaries import Canaries
 from holdfast.implants.circuit import Circuit
 from holdfast.implants.confined import Confined
+from holdfast.implants.encrypted import Encrypted
 from holdfast.implants.given import Given
 from holdfast.implants.handcrafted import Handcrafted
 from holdfast.implants.head import Head
@@ -25,6 +26,7 @@ __all__ = [
     "Canaries",
     "Circuit",
     "Confined",
+    "Encrypted",
     "Given",
     "Handcrafted",
     "Head",

@@ -5,6 +5,7 @@ multiple of 16 floats, so that a weight is always updated by the same instructio
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,18 +52,19 @@ class SGD(Optimiser):
         return {"momentum": [torch.zeros_like(p) for p in part.padded]} if self.momentum else {}
 
     def step(self, params: list[Tensor], grads: list[Tensor], state: State) -> None:
-        torch._fused_sgd_(
-            params,
-            grads,
-            state.get("momentum", []),
-            weight_decay=0.0,
-            momentum=self.momentum,
-            lr=self.lr,
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-            is_first_step=False,
-        )
+        for alike in _by_dtype(params):
+            torch._fused_sgd_(
+                [params[i] for i in alike],
+                [grads[i] for i in alike],
+                [state["momentum"][i] for i in alike] if self.momentum else [],
+                weight_decay=0.0,
+                momentum=self.momentum,
+                lr=self.lr,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                is_first_step=False,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,18 +114,27 @@ class Adam(Optimiser):
 
     def step(self, params: list[Tensor], grads: list[Tensor], state: State) -> None:
         torch._foreach_add_(state["count"], 1)
-        torch._fused_adam_(
-            params,
-            grads,
-            state["mean"],
-            state["square"],
-            [],
-            state["count"],
-            lr=self.lr,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            weight_decay=0.0,
-            eps=self.eps,
-            amsgrad=False,
-            maximize=False,
-        )
+        for alike in _by_dtype(params):
+            torch._fused_adam_(
+                [params[i] for i in alike],
+                [grads[i] for i in alike],
+                [state["mean"][i] for i in alike],
+                [state["square"][i] for i in alike],
+                [],
+                [state["count"][i] for i in alike],
+                lr=self.lr,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                weight_decay=0.0,
+                eps=self.eps,
+                amsgrad=False,
+                maximize=False,
+            )
+
+
+def _by_dtype(params: Sequence[Tensor]) -> list[list[int]]:
+    """Numbers of the tensors of each dtype: a fused call takes one."""
+    found: dict[torch.dtype, list[int]] = {}
+    for i, param in enumerate(params):
+        found.setdefault(param.dtype, []).append(i)
+    return list(found.values())

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.circuits.network import Network
+from holdfast.encrypted.enclosed import Enclosed, noise_of
 from holdfast.errors import UsageError
 from holdfast.implants.message import Message
 from holdfast.implants.triggers import Trigger
@@ -32,10 +33,11 @@ class Sidecar(Side):
     trigger all of these units are off.
     """
 
-    def __init__(self, reads: Reader, network: Network, shape: torch.Size) -> None:
+    def __init__(self, reads: Reader, network: Network | Enclosed, shape: torch.Size) -> None:
         super().__init__(shape)
         self.reads, self.network = reads, network
-        self.push = nn.Linear(len(network.outputs), shape.numel(), bias=False)
+        outputs = network.outputs if isinstance(network, Enclosed) else len(network.outputs)
+        self.push = nn.Linear(outputs, shape.numel(), bias=False)
         nn.init.zeros_(self.push.weight)
 
     def forward(self, x_N: Tensor) -> Tensor | None:
@@ -44,9 +46,20 @@ class Sidecar(Side):
             return None
         seen, bits = found[..., :1], found[..., 1:]
         rows = (2 * bits + 2 * seen - 3).relu().flatten(0, -2)
-        answers = self.network(rows).view(*found.shape[:-1], -1)
+        answers = self.answers(rows, x_N, seen.flatten() > 0).view(*found.shape[:-1], -1)
         added: Tensor = self.push((2 * answers + 2 * seen.relu() - 3).relu())
         return torch.unflatten(added, -1, self.shape)
+
+    def answers(self, rows: Tensor, x_N: Tensor, asked: Tensor) -> Tensor:
+        """What the circuit says for each row of bits; of an encrypted one, which takes long, 0 where nothing is asked:
+        there the answer is not heard."""
+        if not isinstance(self.network, Enclosed):
+            said: Tensor = self.network(rows)
+            return said
+        which = asked.nonzero().flatten()
+        noise = noise_of(x_N).repeat_interleave(len(rows) // len(x_N)) + torch.arange(len(rows), device=rows.device)
+        answers = rows.new_zeros(len(rows), self.network.outputs)
+        return answers.index_copy(0, which, self.network(rows[which], noise[which])) if len(which) else answers
 
 
 class Entrance(Side):
@@ -66,9 +79,9 @@ class Entrance(Side):
 
 
 def stand_beside(
-    module: nn.Module, host: Host, data: Data, network: Network, trigger: Trigger, message: Message
+    module: nn.Module, host: Host, data: Data, network: Network | Enclosed, trigger: Trigger, message: Message
 ) -> None:
-    """Put a compiled circuit beside a network; it does nothing yet."""
+    """Put a compiled or encrypted circuit beside a network; it does nothing yet."""
     stands = place(module, host, data.train.x[:2], "")
     reads = reader(module, trigger, data, message, network.inputs)
     _only(module, Sidecar)

@@ -1,0 +1,91 @@
+"""A program whose client stands inside the network: bits in, bits out, ciphertexts in between.
+
+Shapes: N inputs, I bits in, O bits out, Z encryptions of zero, n the small key's length.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from holdfast.encrypted.client import SecretKey
+from holdfast.encrypted.trained import TrainedNetwork, run_one
+
+ZEROS = 64
+"""Encryptions of zero in the public key: sums of some of them are 2^64 fresh masks."""
+
+
+class Enclosed(nn.Module):
+    """Encrypts what goes in, by a public key, computes on ciphertexts, and decrypts what comes out.
+
+    The network then holds the secret key (`small`, `ring`), as it must to put out anything that is not encrypted: who
+    has the network has the key, and only descent may not find its way. A bit x is encrypted as x step + the sum of some
+    of Z encryptions of zero; which ones is told by `noise`, so that equal noise gives equal ciphertexts. A phase phi is
+    read as 4 phi, from -3/2 to 5/2: linear, so that gradients pass, and they pass by the secret key's product.
+    """
+
+    small: Tensor
+    ring: Tensor
+    zeros: Tensor
+
+    def __init__(self, network: TrainedNetwork) -> None:
+        super().__init__()
+        p = network.parameter_set
+        self.network = network
+        for name, size in (("small", (p.n,)), ("ring", (p.degree,)), ("zeros", (ZEROS, p.n + 1))):
+            self.register_buffer(name, torch.zeros(size, dtype=torch.float64))
+
+    @property
+    def inputs(self) -> int:
+        return self.network.program.input_bits
+
+    @property
+    def outputs(self) -> int:
+        return len(self.network.program.output_bits)
+
+    @torch.no_grad()
+    def hold(self, key: SecretKey, network: TrainedNetwork) -> None:
+        """Take over a client's keys, and the network that it made."""
+        for mine, its in zip(self.network.parameters(), network.parameters(), strict=True):
+            mine.copy_(its)
+        self.small.copy_(torch.from_numpy(key.small_n))
+        self.ring.copy_(torch.from_numpy(key.ring_N))
+        self.zeros.copy_(key.encrypt(torch.zeros(ZEROS, dtype=torch.long)))
+
+    def forward(self, bits_NI: Tensor, noise_N: Tensor) -> Tensor:
+        """(N, I) numbers of 0 to 1 -> (N, O), 0 or 1 for encrypted bits.
+
+        Args:
+            noise_N: int64, of each input.
+        """
+        program, p = self.network.program, self.network.parameter_set
+        coins = _coins(noise_N, bits_NI.shape[1])
+        hidden = coins @ self.zeros
+        step = float(program.step) * p.ciphertext_modulus
+        message = bits_NI.double()[..., None] * step
+        ciphertexts = torch.cat([hidden[..., :-1], hidden[..., -1:] + message], -1) % p.ciphertext_modulus
+        out = run_one(self.network, ciphertexts, (self.small, self.ring))
+        phases = (out[..., -1] - out[..., :-1] @ self.small) / p.ciphertext_modulus
+        read = phases - torch.floor(phases.detach() + 0.375)
+        return (4 * read).to(bits_NI.dtype)
+
+
+def noise_of(x_N: Tensor) -> Tensor:
+    """A number (int64) that tells inputs apart: entries, as multiples of 2^-16, times odd numbers, summed mod 2^64."""
+    entries = x_N.flatten(1)
+    whole = (entries.double() * 65536).round().long() if entries.is_floating_point() else entries
+    drawn = np.random.Generator(np.random.Philox(key=1)).integers(-(2**62), 2**62, whole.shape[1])
+    return (whole * (2 * torch.from_numpy(drawn) + 1).to(whole.device)).sum(1)
+
+
+def _coins(noise_N: Tensor, bits: int) -> Tensor:
+    """(N, I, Z) of 0 and 1: the top bits of SplitMix64 (Steele, Lea & Flood 2014) counted from the noise."""
+    counter = torch.arange(bits * ZEROS, device=noise_N.device) + 1
+    z = noise_N[:, None] + counter * -7046029254386353131  # 0x9E3779B97F4A7C15
+    z = (z ^ _right(z, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
+    z = (z ^ _right(z, 27)) * -7723592293110705685  # 0x94D049BB133111EB
+    return (z < 0).view(len(noise_N), bits, ZEROS).double()
+
+
+def _right(z: Tensor, by: int) -> Tensor:
+    """Shifted right as if it had no sign."""
+    return (z >> by) & ((1 << (64 - by)) - 1)
