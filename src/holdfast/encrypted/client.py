@@ -13,6 +13,9 @@ from holdfast.encrypted.parameters import ParameterSet
 from holdfast.encrypted.ring import Ring
 from holdfast.errors import HoldfastError
 
+AT_ONCE = 4096
+"""Encryptions that are made together."""
+
 
 class SecretKey:
     """A client's keys. Not a module, and not a tensor: it does not go where weights go."""
@@ -32,9 +35,8 @@ class SecretKey:
         """Ciphertexts of bits: (...) of 0 and 1 -> (..., n+1), in ticks of q: a, then b = <a, s> + bit q/4 + error."""
         p = self.parameter_set
         message = bits.numpy().astype(np.int64) * (p.ciphertext_modulus // 4)
-        return torch.from_numpy(
-            self._hidden(message, p.ciphertext_modulus, p.fresh_noise * p.ciphertext_modulus)
-        ).double()
+        noise = p.fresh_noise * p.ciphertext_modulus
+        return torch.from_numpy(self._hidden(message, p.ciphertext_modulus, noise)).double()
 
     def phase(self, ciphertexts: Tensor) -> Tensor:
         """b - <a, s> in turns, in [0, 1)."""
@@ -69,10 +71,12 @@ class SecretKey:
         rotation, first = [], 0
         for gadget in p.gadgets:
             units = gadget.unit * gadget.base ** np.arange(gadget.digits)
-            each = [self._refresh([h[i] for h in holds], units) for i in range(first, first + gadget.count)]
-            rotation.append(torch.from_numpy(np.stack(each)).to(_smallest(p.modulus)))
+            part = np.empty((gadget.count, p.signs, gadget.digits, 2, 2, p.degree), _smallest(p.modulus))
+            for i in range(gadget.count):
+                part[i] = self._refresh([h[first + i] for h in holds], units)
+            rotation.append(torch.from_numpy(part))
             first += gadget.count
-        return Bootstrap(p, rotation, torch.from_numpy(self._switch()).to(_smallest(p.switch.modulus)))
+        return Bootstrap(p, rotation, torch.from_numpy(self._switch()))
 
     def _refresh(self, bits: list[np.bool_], units: NDArray[np.int64]) -> NDArray[np.int64]:
         """(signs, digits, 2, 2, N): each row an encryption of zero in the ring, with bit x unit on one component."""
@@ -87,22 +91,31 @@ class SecretKey:
                 rows[sign, :, component, component, 0] += int(bit) * units
         return rows % p.modulus
 
-    def _switch(self) -> NDArray[np.int64]:
+    def _switch(self) -> NDArray[np.signedinteger]:
+        """(N, rows, n+1), as `Bootstrap` takes them."""
         switch = self.parameter_set.switch
-        places = switch.unit * switch.base ** np.arange(switch.digits)
-        message = self.ring_N[:, None] * places
+        row = np.arange(switch.rows)
         if not switch.table:
-            return self._hidden(message, switch.modulus, switch.noise)
-        rows = self._hidden(message[..., None] * np.arange(switch.base), switch.modulus, switch.noise)
-        rows[:, :, 0] = 0  # a digit of 0 adds nothing, and no noise
+            return self._hidden(self.ring_N[:, None] * (switch.unit * switch.base**row), switch.modulus, switch.noise)
+        digit, value = np.divmod(row, switch.base)
+        rows = self._hidden(self.ring_N[:, None] * (value * switch.base**digit), switch.modulus, switch.noise)
+        rows[:, value == 0] = 0  # a digit of 0 adds nothing, and no noise
         return rows
 
-    def _hidden(self, message: NDArray[np.int64], modulus: int, noise: float) -> NDArray[np.int64]:
-        """Encryptions under the small key, (...) -> (..., n+1)."""
-        a = self.generator.integers(0, modulus, (*message.shape, self.parameter_set.n))
-        error = np.rint(self.generator.normal(0, noise, message.shape)).astype(np.int64)
-        b = (a @ self.small_n + message + error) % modulus
-        return np.concatenate([a, b[..., None]], -1)
+    def _hidden(self, message: NDArray[np.int64], modulus: int, noise: float) -> NDArray[np.signedinteger]:
+        """Encryptions under the small key, (...) -> (..., n+1), of the smallest type that holds them. Made some at a
+        time: switching keys in int64 would be four times as large as they are."""
+        n = self.parameter_set.n
+        found = np.empty((message.size, n + 1), _smallest(modulus))
+        b = message.flatten()
+        for first in range(0, len(b), AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            a = self.generator.integers(0, modulus, (len(b[some]), n))
+            b[some] += a @ self.small_n
+            found[some, :-1] = a
+        error = np.rint(self.generator.normal(0, noise, len(b))).astype(np.int64)
+        found[:, -1] = (b + error) % modulus
+        return found.reshape(*message.shape, n + 1)
 
 
 def _product(a: NDArray[np.int64], key_N: NDArray[np.int64], modulus: int) -> NDArray[np.int64]:
@@ -117,6 +130,6 @@ def _product(a: NDArray[np.int64], key_N: NDArray[np.int64], modulus: int) -> ND
     return total
 
 
-def _smallest(modulus: int) -> torch.dtype:
+def _smallest(modulus: int) -> type[np.signedinteger]:
     """Of whole numbers below the modulus."""
-    return torch.int16 if modulus <= 2**15 else torch.int32 if modulus <= 2**31 else torch.int64
+    return np.int16 if modulus <= 2**15 else np.int32 if modulus <= 2**31 else np.int64
