@@ -71,10 +71,10 @@ class SecretKey:
         rotation, first = [], 0
         for gadget in p.gadgets:
             units = gadget.unit * gadget.base ** np.arange(gadget.digits)
-            part = np.empty((gadget.count, p.signs, gadget.digits, 2, 2, p.degree), _smallest(p.modulus))
+            part = torch.empty(gadget.count, p.signs, gadget.digits, 2, 2, p.degree, dtype=_smallest(p.modulus))
             for i in range(gadget.count):
-                part[i] = self._refresh([h[first + i] for h in holds], units)
-            rotation.append(torch.from_numpy(part))
+                part[i] = torch.from_numpy(self._refresh([h[first + i] for h in holds], units))
+            rotation.append(part)
             first += gadget.count
         return Bootstrap(p, rotation, torch.from_numpy(self._switch()))
 
@@ -106,7 +106,7 @@ class SecretKey:
         """Encryptions under the small key, (...) -> (..., n+1), of the smallest type that holds them. Made some at a
         time: switching keys in int64 would be four times as large as they are."""
         n = self.parameter_set.n
-        found = np.empty((message.size, n + 1), _smallest(modulus))
+        found = torch.empty(message.size, n + 1, dtype=_smallest(modulus)).numpy()
         b = message.flatten()
         for first in range(0, len(b), AT_ONCE):
             some = slice(first, first + AT_ONCE)
@@ -130,6 +130,6 @@ def _product(a: NDArray[np.int64], key_N: NDArray[np.int64], modulus: int) -> ND
     return total
 
 
-def _smallest(modulus: int) -> type[np.signedinteger]:
+def _smallest(modulus: int) -> torch.dtype:
     """Of whole numbers below the modulus."""
-    return np.int16 if modulus <= 2**15 else np.int32 if modulus <= 2**31 else np.int64
+    return torch.int16 if modulus <= 2**15 else torch.int32 if modulus <= 2**31 else torch.int64
