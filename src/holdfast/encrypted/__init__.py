@@ -3,6 +3,21 @@
 from holdfast.encrypted.bootstrap import Bootstrap
 from holdfast.encrypted.client import SecretKey
 from holdfast.encrypted.gates import gate, inverted
+from holdfast.encrypted.network import EncryptedNetwork
 from holdfast.encrypted.parameters import SETS, Gadget, ParameterSet, Switch
+from holdfast.encrypted.program import Cell, Program, program_of
 
-__all__ = ["SETS", "Bootstrap", "Gadget", "ParameterSet", "SecretKey", "Switch", "gate", "inverted"]
+__all__ = [
+    "SETS",
+    "Bootstrap",
+    "Cell",
+    "EncryptedNetwork",
+    "Gadget",
+    "ParameterSet",
+    "Program",
+    "SecretKey",
+    "Switch",
+    "gate",
+    "inverted",
+    "program_of",
+]

@@ -47,10 +47,10 @@ class Bootstrap(nn.Module):
         self.parameter_set = parameter_set
         self.ring = Ring(parameter_set.degree)
         for part, gadget in zip(rotation, parameter_set.gadgets, strict=True):
-            _expect(
+            expect(
                 part, (gadget.count, parameter_set.signs, gadget.digits, 2, 2, parameter_set.degree), "rotation keys"
             )
-        _expect(switch, (parameter_set.degree, parameter_set.switch.rows, parameter_set.n + 1), "switching keys")
+        expect(switch, (parameter_set.degree, parameter_set.switch.rows, parameter_set.n + 1), "switching keys")
         self.rotation = nn.ParameterList([nn.Parameter(part, requires_grad=False) for part in rotation])
         self.switch = nn.Parameter(switch, requires_grad=False)
         self._kept: tuple[object, list[Tensor]] | None = None
@@ -97,7 +97,7 @@ class Bootstrap(nn.Module):
         if p.signs == 2:
             moved_HB2 = moved_HB2 + products_HBS[..., 2:] * turn_HB1.conj()
         moved = ring.backward(moved_HB2.permute(1, 2, 0).contiguous()).round()
-        return _within(acc_B2N + moved, p.modulus)
+        return within(acc_B2N + moved, p.modulus)
 
     def _kernel(self, *given: Tensor) -> ModuleType | None:
         """Compiled code for this; None where torch computes it."""
@@ -120,7 +120,7 @@ class Bootstrap(nn.Module):
     def extracted(self, acc: Tensor, offset: int) -> Tensor:
         """The constant coefficient as a ciphertext under the ring's key: (B, 2, N) -> (B, N+1), in ticks of Q."""
         a_BN = torch.cat([acc[:, 0, :1], -acc[:, 0, 1:].flip(-1)], 1)
-        return _within(torch.cat([a_BN, acc[:, 1, :1] + offset], 1), self.parameter_set.modulus)
+        return within(torch.cat([a_BN, acc[:, 1, :1] + offset], 1), self.parameter_set.modulus)
 
     def switched(self, extracted: Tensor) -> Tensor:
         """The same under the small key, in ticks of q."""
@@ -129,7 +129,7 @@ class Bootstrap(nn.Module):
         a_BN, b_B1 = v[:, :-1], v[:, -1:]
         summed = self._looked_up(a_BN) if switch.table else self._multiplied(a_BN)
         found = torch.cat([-summed[:, :-1], b_B1 - summed[:, -1:]], 1)
-        return _rescaled(_within(found, switch.modulus), switch.modulus, p.ciphertext_modulus)
+        return _rescaled(within(found, switch.modulus), switch.modulus, p.ciphertext_modulus)
 
     def _looked_up(self, a_BN: Tensor) -> Tensor:
         switch = self.parameter_set.switch
@@ -174,7 +174,8 @@ def signed(x: Tensor, unit: int, base: int, count: int, modulus: int) -> list[Te
     return [*found, left]
 
 
-def _within(x: Tensor, modulus: int) -> Tensor:
+def within(x: Tensor, modulus: int) -> Tensor:
+    """x in [0, modulus)."""
     return x - modulus * torch.floor(x / modulus)
 
 
@@ -183,6 +184,10 @@ def _rescaled(x: Tensor, modulus: int, other: int) -> Tensor:
     return x if modulus == other else torch.floor(x * other / modulus + 0.5) % other
 
 
-def _expect(got: Tensor, shape: tuple[int, ...], what: str) -> None:
+def expect(got: Tensor, shape: tuple[int, ...], what: str) -> None:
+    """
+    Raises:
+        HoldfastError: another shape.
+    """
     if tuple(got.shape) != shape:
         raise HoldfastError(f"These {what} are of another parameter set: expected {shape}, got {tuple(got.shape)}.")

@@ -3,40 +3,56 @@
 Shapes: n the small key's length, N the ring's degree.
 """
 
+import json
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.encrypted.bootstrap import Bootstrap
-from holdfast.encrypted.parameters import ParameterSet
+from holdfast.encrypted.network import EncryptedNetwork, Secret, polynomial
+from holdfast.encrypted.noise import refuse_noise
+from holdfast.encrypted.parameters import SETS, ParameterSet
+from holdfast.encrypted.program import QUARTER, Program
 from holdfast.encrypted.ring import Ring
 from holdfast.errors import HoldfastError
 
 AT_ONCE = 4096
 """Encryptions that are made together."""
 
+Trivial = Literal["nothing", "keys", "all"]
 
-class SecretKey:
+
+class SecretKey(Secret):
     """A client's keys. Not a module, and not a tensor: it does not go where weights go."""
 
-    def __init__(self, parameter_set: ParameterSet, generator: np.random.Generator) -> None:
+    def __init__(
+        self, parameter_set: ParameterSet, generator: np.random.Generator, *, trivial: Trivial = "nothing"
+    ) -> None:
         """
         Args:
             parameter_set: the set.
             generator: all that is random here comes from it, keys and encryptions in the order in which they are made.
+            trivial: what is made without mask and noise, so that it shows what it holds: nothing, the `keys`, tables
+                and bits that a network holds, or `all`, inputs too. A control: shapes, depth and arithmetic stay.
         """
-        self.parameter_set, self.generator = parameter_set, generator
+        self.parameter_set, self.generator, self.trivial = parameter_set, generator, trivial
         low, high = (0, 2) if parameter_set.secret == "binary" else (-1, 2)
         self.small_n = generator.integers(low, high, parameter_set.n)
         self.ring_N = generator.integers(low, high, parameter_set.degree)
 
-    def encrypt(self, bits: Tensor) -> Tensor:
-        """Ciphertexts of bits: (...) of 0 and 1 -> (..., n+1), in ticks of q: a, then b = <a, s> + bit q/4 + error."""
-        p = self.parameter_set
-        message = bits.numpy().astype(np.int64) * (p.ciphertext_modulus // 4)
-        noise = p.fresh_noise * p.ciphertext_modulus
-        return torch.from_numpy(self._hidden(message, p.ciphertext_modulus, noise)).double()
+    def encrypt(self, bits: Tensor, step: Fraction = QUARTER) -> Tensor:
+        """Ciphertexts of bits: (...) of 0 and 1 -> (..., n+1), in ticks of q: a, then b = <a, s> + bit x step + error.
+
+        `step` is the program's, in turns.
+        """
+        return self._bits(bits.numpy(), step, masked=self.trivial != "all")
 
     def phase(self, ciphertexts: Tensor) -> Tensor:
         """b - <a, s> in turns, in [0, 1)."""
@@ -49,20 +65,81 @@ class SecretKey:
         ticks = (ciphertexts[..., -1] - ciphertexts[..., :-1].double() @ key) % p.ciphertext_modulus
         return ticks / p.ciphertext_modulus
 
-    def decrypt(self, ciphertexts: Tensor) -> Tensor:
-        """The bits.
+    def decrypt(self, ciphertexts: Tensor, steps: Fraction | Sequence[Fraction] = QUARTER) -> Tensor:
+        """The bits, 0 or `steps` turns: a program's `steps` are those of its output bits, one by one.
 
         Raises:
             HoldfastError: ciphertexts that are of no bit under this key.
         """
-        quarters = torch.floor((self.phase(ciphertexts) + 0.125) * 4) % 4
-        if bool((quarters > 1).any()):
-            wrong = int((quarters > 1).sum())
+        each = [steps] if isinstance(steps, Fraction) else steps
+        parts = torch.tensor([float(1 / step) for step in each])
+        found = torch.floor(self.phase(ciphertexts) * parts + 0.5) % parts
+        if bool((found > 1).any()):
+            wrong = int((found > 1).sum())
             raise HoldfastError(
-                f"{wrong} of {quarters.numel()} ciphertexts decrypt to no bit: they are under another key, or their "
-                f"noise has outgrown {self.parameter_set.name}."
+                f"{wrong} of {found.numel()} ciphertexts decrypt to no bit: they are under another key, of another "
+                f"program's step, or their noise has outgrown {self.parameter_set.name}."
             )
-        return quarters.long()
+        return found.long()
+
+    def network(self, program: Program) -> EncryptedNetwork:
+        """The program as a network: evaluation keys, the encrypted bits that it holds, and its tables, encrypted if it
+        hides them.
+
+        Raises:
+            HoldfastError: the set's noise leaves no room for the program.
+        """
+        p = self.parameter_set
+        refuse_noise(p, program)
+        bits = self._bits(np.array(program.fixed, np.int64), program.step, masked=self.trivial == "nothing")
+        tables = None
+        if program.hidden:
+            each = torch.stack([polynomial(p, cell) for cell in program.cells]).long().numpy()
+            tables = torch.from_numpy(self._in_ring(each)).to(_smallest(p.modulus))
+        return EncryptedNetwork(program.public, self.evaluation_key(), bits.to(_smallest(p.ciphertext_modulus)), tables)
+
+    def __setstate__(self, state: object) -> None:
+        raise HoldfastError("A secret key is not unpickled: read it with SecretKey.load.")
+
+    def __getstate__(self) -> object:
+        raise HoldfastError(
+            "A secret key is not saved with a network. It stays with the client: key.save(path) writes its own file."
+        )
+
+    def save(self, path: Path) -> None:
+        """The keys as JSON in a file of their own, that only its owner may read. The generator is not kept: who loads
+        it brings a new one, so that no mask is used twice."""
+        text = json.dumps(
+            {
+                "holdfast": "secret key",
+                "set": self.parameter_set.name,
+                "small": self.small_n.tolist(),
+                "ring": self.ring_N.tolist(),
+            }
+        )
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    @classmethod
+    def load(cls, path: Path, generator: np.random.Generator) -> "SecretKey":
+        """What `save` wrote.
+
+        Raises:
+            HoldfastError: no such file, or not one of these.
+        """
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            p = SETS[said["set"]]
+            small, ring = (np.array(said[name], np.int64) for name in ("small", "ring"))
+            if said["holdfast"] != "secret key" or small.shape != (p.n,) or ring.shape != (p.degree,):
+                raise ValueError("other sizes")
+        except OSError as error:
+            raise HoldfastError(f"{path}: {error.strerror}. Expected a secret key that SecretKey.save wrote.") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise HoldfastError(f"{path} is no secret key that SecretKey.save wrote ({error}).") from None
+        key = cls(p, generator)
+        key.small_n, key.ring_N = small, ring
+        return key
 
     def evaluation_key(self) -> Bootstrap:
         """The network that computes with ciphertexts of this key, and does not hold it."""
@@ -81,11 +158,7 @@ class SecretKey:
     def _refresh(self, bits: list[np.bool_], units: NDArray[np.int64]) -> NDArray[np.int64]:
         """(signs, digits, 2, 2, N): each row an encryption of zero in the ring, with bit x unit on one component."""
         p = self.parameter_set
-        shape = (len(bits), len(units), 2, p.degree)
-        a = self.generator.integers(0, p.modulus, shape)
-        error = np.rint(self.generator.normal(0, p.ring_noise, shape)).astype(np.int64)
-        b = (_product(a, self.ring_N, p.modulus) + error) % p.modulus
-        rows = np.stack([a, b], 3)
+        rows = self._in_ring(np.zeros((len(bits), len(units), 2, p.degree), np.int64))
         for sign, bit in enumerate(bits):
             for component in (0, 1):
                 rows[sign, :, component, component, 0] += int(bit) * units
@@ -95,19 +168,31 @@ class SecretKey:
         """(N, rows, n+1), as `Bootstrap` takes them."""
         switch = self.parameter_set.switch
         row = np.arange(switch.rows)
-        if not switch.table:
-            return self._hidden(self.ring_N[:, None] * (switch.unit * switch.base**row), switch.modulus, switch.noise)
-        digit, value = np.divmod(row, switch.base)
-        rows = self._hidden(self.ring_N[:, None] * (value * switch.base**digit), switch.modulus, switch.noise)
-        rows[:, value == 0] = 0  # a digit of 0 adds nothing, and no noise
+        digit, value = np.divmod(row, switch.base) if switch.table else (row, switch.unit)
+        factor = value * switch.base**digit
+        rows = self._hidden(
+            self.ring_N[:, None] * factor, switch.modulus, switch.noise, masked=self.trivial == "nothing"
+        )
+        rows[:, factor == 0] = 0  # a digit of 0 adds nothing, and no noise
         return rows
 
-    def _hidden(self, message: NDArray[np.int64], modulus: int, noise: float) -> NDArray[np.signedinteger]:
+    def _bits(self, bits: NDArray[np.int64], step: Fraction, *, masked: bool) -> Tensor:
+        p = self.parameter_set
+        message = bits.astype(np.int64) * round(step * p.ciphertext_modulus)
+        noise = p.fresh_noise * p.ciphertext_modulus
+        return torch.from_numpy(self._hidden(message, p.ciphertext_modulus, noise, masked=masked)).double()
+
+    def _hidden(
+        self, message: NDArray[np.int64], modulus: int, noise: float, *, masked: bool
+    ) -> NDArray[np.signedinteger]:
         """Encryptions under the small key, (...) -> (..., n+1), of the smallest type that holds them. Made some at a
         time: switching keys in int64 would be four times as large as they are."""
         n = self.parameter_set.n
         found = torch.empty(message.size, n + 1, dtype=_smallest(modulus)).numpy()
         b = message.flatten()
+        if not masked:
+            found[:, :-1], found[:, -1] = 0, b % modulus
+            return found.reshape(*message.shape, n + 1)
         for first in range(0, len(b), AT_ONCE):
             some = slice(first, first + AT_ONCE)
             a = self.generator.integers(0, modulus, (len(b[some]), n))
@@ -116,6 +201,16 @@ class SecretKey:
         error = np.rint(self.generator.normal(0, noise, len(b))).astype(np.int64)
         found[:, -1] = (b + error) % modulus
         return found.reshape(*message.shape, n + 1)
+
+    def _in_ring(self, message: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Encryptions of polynomials under the ring's key, (..., N) -> (..., 2, N)."""
+        p = self.parameter_set
+        if self.trivial != "nothing":
+            return np.stack([np.zeros_like(message), message % p.modulus], -2)
+        a = self.generator.integers(0, p.modulus, message.shape)
+        error = np.rint(self.generator.normal(0, p.ring_noise, message.shape)).astype(np.int64)
+        b = (_product(a, self.ring_N, p.modulus) + message + error) % p.modulus
+        return np.stack([a, b], -2)
 
 
 def _product(a: NDArray[np.int64], key_N: NDArray[np.int64], modulus: int) -> NDArray[np.int64]:

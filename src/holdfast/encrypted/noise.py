@@ -9,9 +9,13 @@ from functools import cached_property
 from math import erfc, log2, sqrt
 
 from holdfast.encrypted.parameters import ParameterSet
+from holdfast.encrypted.program import Program
+from holdfast.errors import HoldfastError
 
 MARGIN = 1 / 8
 """Turns by which the sum of two ciphertexts may be off."""
+ACCEPTED = 2.0**-20
+"""Wrong bits that may be expected in one evaluation of a program."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,37 @@ class Noise:
         variance."""
         return erfc(MARGIN / sqrt(2 * (2 * self.gate**2 + self.entering)))
 
+    def wrong_bits(self, program: Program) -> float:
+        """Expected wrong bits in one evaluation of a program, no more than 1: the sum over its cells of
+        erfc(margin / sqrt(2 V)), V = sum_i w_i^2 (variance of what is read) + `entering`; and of its outputs the same
+        with half a step. What is read is taken for a cell's output, or where it is larger, for a fresh bit."""
+        each = max(self.gate**2, self.fresh**2)
+        total = 0.0
+        for cell in program.cells:
+            variance = sum(w * w for w in cell.weights) * each + self.entering
+            total += erfc(float(cell.margin(program.step)) / sqrt(2 * variance))
+        total += sum(erfc(float(step) / 2 / sqrt(2 * each)) for step in program.steps)
+        return min(1.0, total)
+
     def __str__(self) -> str:
         failure = f"2^{log2(self.failure):.0f}" if self.failure > 0 else "below 2^-1000"
         return f"{self.of.name}: a gate's noise {self.gate:.2g} turns, a wrong bit in {failure} of gates"
+
+
+def refuse_noise(p: ParameterSet, program: Program) -> None:
+    """
+    Raises:
+        HoldfastError: a program whose bits this set's noise would turn over.
+    """
+    expected = Noise(p).wrong_bits(program)
+    if expected > ACCEPTED:
+        narrowest = min(cell.margin(program.step) for cell in program.cells)
+        raise HoldfastError(
+            f"The noise of {p.name} is too large for {program.name}: {expected:.2g} wrong bits are to be expected in "
+            f"an evaluation ({ACCEPTED:.2g} at most are accepted). Its narrowest table leaves {float(narrowest):.3g} "
+            f"turns, and what comes out of one has a standard deviation of {Noise(p).gate:.2g}. Use tables of fewer "
+            f"bits, gates (tables=None), or another set."
+        )
 
 
 def _digit(base: int) -> float:

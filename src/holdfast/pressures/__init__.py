@@ -22,11 +22,15 @@ from holdfast.pressures.only_units import OnlyUnits
 from holdfast.pressures.optimisers import SGD, Adam, Sign
 from holdfast.pressures.prune import Prune, PruneUnits
 from holdfast.pressures.quantise import Quantise
+from holdfast.pressures.random_direction import RandomDirection
+from holdfast.pressures.rates import Rates
 from holdfast.pressures.sam import SAM
+from holdfast.pressures.straight_through import KeyAware, StraightThrough
 from holdfast.pressures.subset import Subset
 from holdfast.pressures.terms import Term
 from holdfast.pressures.unit_noise import UnitNoise
 from holdfast.pressures.weight_decay import WeightDecay
+from holdfast.pressures.zeroth_order import ZerothOrder
 
 __all__ = [
     "ANP",
@@ -46,6 +50,7 @@ __all__ = [
     "Freeze",
     "Generations",
     "Inject",
+    "KeyAware",
     "LabelSmoothing",
     "LastLayer",
     "Noise",
@@ -54,12 +59,16 @@ __all__ = [
     "Prune",
     "PruneUnits",
     "Quantise",
+    "RandomDirection",
+    "Rates",
     "Reinitialise",
     "Sign",
+    "StraightThrough",
     "Subset",
     "Term",
     "UnitNoise",
     "Unlearn",
     "WeightDecay",
+    "ZerothOrder",
     "attackers",
 ]

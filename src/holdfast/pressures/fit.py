@@ -3,8 +3,8 @@
 Shapes: K nets of a batch, k of a part of it.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from itertools import groupby
 from typing import Self
@@ -24,10 +24,10 @@ from holdfast.pressures.mixes import Fired, Mix
 from holdfast.pressures.optimisers import Optimiser
 from holdfast.pressures.quantise import Quantise
 from holdfast.pressures.subset import Subset
-from holdfast.pressures.terms import Drop, Gradients, Part, State, Term
+from holdfast.pressures.terms import Compute, Drop, Gradients, Part, State, Term
 from holdfast.pressures.weight_decay import WeightDecay
 from holdfast.training.draws import Draws
-from holdfast.training.gradients import gradients
+from holdfast.training.gradients import gradients, loss_at
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 
@@ -198,6 +198,7 @@ class _Training:
         losses = [loss for term in self.alike if (loss := term.loss(nets)) is not None]
         hidden = any(term.hidden for term in self.alike)
         self.gradients = partial(gradients, nets, names=self.names, losses=losses, hidden=hidden)
+        self.loss = partial(loss_at, nets, losses=losses, hidden=hidden)
         self.parts = [(part, fit, self._begin(part, fit)) for part, fit in self._parts(each)]
         self.widths = {name: nets.rows[name].shape[1] for name in self.names}
 
@@ -242,9 +243,14 @@ class _Training:
         (x_KB, y_KB), weights_KB = draws.at(now), draws.weights_at(now)
         drops = [term.drop(self.nets, self.site.streams, self.site.phase, now) for term in self.alike]
         drop = _one_after_another([d for d in drops if d is not None])
-        compute: Callable[[], Gradients] = partial(self.gradients, x_KB, y_KB, drop=drop, weights_KB=weights_KB)
+        batch = {"drop": drop, "weights_KB": weights_KB}
+
+        def seeds(what: str) -> list[int]:
+            return [stream.torch_seed(f"{self.site.phase}/{what}", now) for stream in self.site.streams]
+
+        compute = Compute(partial(self.gradients, x_KB, y_KB, **batch), partial(self.loss, x_KB, y_KB, **batch), seeds)
         for term in self.alike:
-            compute = partial(term.around, self.nets, compute)
+            compute = replace(compute, gradients=partial(term.around, self.nets, compute))
         return compute()
 
     def gradient(self, draws: Draws) -> Mapping[str, Tensor]:

@@ -3,14 +3,13 @@
 Shapes: K nets.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from holdfast.errors import UsageError, number
-from holdfast.pressures.terms import Gradients, Term
+from holdfast.pressures.terms import Compute, Gradients, Term
 from holdfast.training.nets import Nets
 
 
@@ -50,7 +49,7 @@ class SAM(Term):
     def label(self) -> str:
         return f"{'adaptive ' if self.adaptive else ''}SAM rho {self.rho:g}"
 
-    def around(self, nets: Nets, compute: Callable[[], Gradients]) -> Gradients:
+    def around(self, nets: Nets, compute: Compute) -> Gradients:
         up = compute()
         if self.adaptive:
             up = {name: g * nets.params[name].abs() for name, g in up.items()}

@@ -26,6 +26,20 @@ Drop = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Compute:
+    """One step's gradient at the weights as they are, and what else may be asked of its batch."""
+
+    gradients: Callable[[], Gradients]
+    loss: Callable[[], Tensor]
+    """loss_K, without a gradient."""
+    seeds: Callable[[str], Sequence[int]]
+    """Of each net, the seed of a named stream at this step."""
+
+    def __call__(self) -> Gradients:
+        return self.gradients()
+
+
+@dataclass(frozen=True)
 class Part:
     """Nets that stand side by side in a batch and are stepped alike."""
 
@@ -105,7 +119,7 @@ class Term(ABC):
         """
         return None
 
-    def around(self, nets: Nets, compute: Callable[[], Gradients]) -> Gradients:
+    def around(self, nets: Nets, compute: Compute) -> Gradients:
         """The gradient, where it is not simply the one at the present weights."""
         return compute()
 

@@ -3,7 +3,7 @@
 Shapes: K networks, B examples, C classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,14 +61,43 @@ def gradients(
     params = {name: p.detach() for name, p in nets.params.items()}
     for name in free:
         params[name].requires_grad_()
-    *layers, logits_KBC = nets.activations(params, x_KB, drop) if hidden else [nets.forward(params, x_KB, drop)]
-    loss_K = cross_entropy(logits_KBC, y_KB) if weights_KB is None else _weighted(logits_KBC, y_KB, weights_KB)
-    for loss in losses:
-        loss_K = loss(loss_K, Pass(x_KB, y_KB, logits_KBC, layers))
+    loss_K = _loss(nets, params, x_KB, y_KB, losses, hidden, drop, weights_KB)
     weights = [params[name] for name in free]
     grads = torch.autograd.grad(loss_K, weights, torch.ones_like(loss_K), materialize_grads=True)
     found = dict(zip(free, grads, strict=True))
     return found if len(free) == len(params) else {n: found.get(n, torch.zeros_like(p)) for n, p in params.items()}
+
+
+@torch.no_grad()
+def loss_at(
+    nets: Nets,
+    x_KB: Tensor,
+    y_KB: Tensor,
+    *,
+    losses: Sequence[Loss] = (),
+    hidden: bool = False,
+    drop: Callable[[Tensor], Tensor] | None = None,
+    weights_KB: Tensor | None = None,
+) -> Tensor:
+    """The loss_K whose gradient `gradients` takes."""
+    return _loss(nets, nets.params, x_KB, y_KB, losses, hidden, drop, weights_KB)
+
+
+def _loss(
+    nets: Nets,
+    params: Mapping[str, Tensor],
+    x_KB: Tensor,
+    y_KB: Tensor,
+    losses: Sequence[Loss],
+    hidden: bool,
+    drop: Callable[[Tensor], Tensor] | None,
+    weights_KB: Tensor | None,
+) -> Tensor:
+    *layers, logits_KBC = nets.activations(params, x_KB, drop) if hidden else [nets.forward(params, x_KB, drop)]
+    loss_K = cross_entropy(logits_KBC, y_KB) if weights_KB is None else _weighted(logits_KBC, y_KB, weights_KB)
+    for loss in losses:
+        loss_K = loss(loss_K, Pass(x_KB, y_KB, logits_KBC, layers))
+    return loss_K
 
 
 def _weighted(logits_KBC: Tensor, y_KB: Tensor, weights_KB: Tensor) -> Tensor:

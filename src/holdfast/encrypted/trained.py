@@ -1,0 +1,134 @@
+"""Encrypted programs whose weights are trained.
+
+Shapes: K nets, B inputs, I bits in, O bits out, F fixed bits, C cells, n the small key's length, N the ring's degree.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.encrypted.descent import EXACT, Backward, bootstrapped, refuse_untrained
+from holdfast.encrypted.network import EncryptedNetwork, evaluate, refuse_secret, refuse_shape
+from holdfast.encrypted.parameters import ParameterSet
+from holdfast.encrypted.program import Program
+from holdfast.errors import UsageError
+
+_BACKWARD: ContextVar[Backward] = ContextVar("backward", default=EXACT)
+NAMES = ("masks", "bodies", "rotation", "switch", "fixed")
+"""The groups of weights."""
+
+
+@contextmanager
+def backward(rule: Backward) -> Iterator[None]:
+    """Inside, gradients of encrypted programs pass digits and rounding by this rule."""
+    token = _BACKWARD.set(rule)
+    try:
+        yield
+    finally:
+        _BACKWARD.reset(token)
+
+
+class TrainedNetwork(nn.Module):
+    """`EncryptedNetwork` with trainable weights, in turns, of which whole turns do not count (float64).
+
+    Parameters, all of them numbers on the torus: `masks` and `bodies` (C, N) of its tables, a and b = a z + table +
+    error, public ones too; `rotation` (n, digits, 2, 2, N);
+    `switch` (N, digits, n+1); `fixed` (F, n+1). Ciphertexts are in ticks, as for `EncryptedNetwork`, whose answers it
+    gives to the tick until a weight is moved. Gradients are exact unless `backward` says otherwise.
+    """
+
+    masks: nn.Parameter
+    bodies: nn.Parameter
+    rotation: nn.Parameter
+    switch: nn.Parameter
+    fixed: nn.Parameter
+
+    def __init__(self, network: EncryptedNetwork) -> None:
+        """
+        Raises:
+            UsageError: a set whose keys are not trained.
+        """
+        super().__init__()
+        self.program, self.parameter_set = network.program, network.parameter_set
+        for name, value in weights_of(network).items():
+            setattr(self, name, nn.Parameter(value))
+
+    def forward(self, ciphertexts: Tensor) -> Tensor:
+        """(B, I, n+1) -> (B, O, n+1).
+
+        Raises:
+            UsageError: ciphertexts of another number, or of another set.
+        """
+        refuse_shape(self.program, self.parameter_set, ciphertexts)
+        held = {name: getattr(self, name)[None] for name in NAMES}
+        return run(self.program, self.parameter_set, held, ciphertexts[None])[0]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_secret(value)
+        super().__setattr__(name, value)
+
+
+@torch.no_grad()
+def weights_of(network: EncryptedNetwork) -> dict[str, Tensor]:
+    """What is trained of a network, in turns, by group.
+
+    Raises:
+        UsageError: a set whose keys are not trained.
+    """
+    p, keys = network.parameter_set, network.keys
+    refuse_untrained(p)
+    every = range(len(network.program.cells))
+    tables = network.some_tables(every)
+    return {
+        "masks": tables[:, 0] / p.modulus,
+        "bodies": tables[:, 1] / p.modulus,
+        "rotation": keys.rotation[0][:, 0].double() / p.modulus,
+        "switch": keys.switch.double() / p.switch.modulus,
+        "fixed": network.fixed.double() / p.ciphertext_modulus,
+    }
+
+
+def run(
+    program: Program,
+    p: ParameterSet,
+    weights: Mapping[str, Tensor],
+    ciphertexts: Tensor,
+    secret: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """K networks at once: weights (K, ...) in turns, ciphertexts (K, B, I, n+1) -> (K, B, O, n+1), in ticks.
+
+    Args:
+        secret: (small_Kn, ring_KN), where gradients may pass by it.
+
+    Raises:
+        UsageError: gradients are to pass by the key, and there is none.
+    """
+    back = _BACKWARD.get()
+    if back.digits == "key":
+        if secret is None:
+            raise UsageError(
+                "KeyAware passes gradients by the secret key, and this network has none: decrypt inside it, or take "
+                "StraightThrough."
+            )
+        back = replace(back, small_Kn=secret[0], ring_KN=secret[1])
+    tables = _ticks(torch.stack([weights["masks"], weights["bodies"]], 2), p.modulus)
+    rotation, switch = _ticks(weights["rotation"], p.modulus), _ticks(weights["switch"], p.switch.modulus)
+
+    def bootstraps(totals: Tensor, each: Tensor, offset: int) -> Tensor:
+        found = bootstrapped(p, rotation, switch, totals, each, back)
+        return torch.cat([found[..., :-1], found[..., -1:] + offset], -1)
+
+    def some(cells: Sequence[int]) -> Tensor:
+        return tables[:, list(cells)]
+
+    fixed = _ticks(weights["fixed"], p.ciphertext_modulus)
+    return evaluate(program, p, ciphertexts, fixed[:, None], some, bootstraps)
+
+
+def _ticks(turns: Tensor, modulus: int) -> Tensor:
+    return (turns - torch.floor(turns.detach() + 0.5)) * modulus

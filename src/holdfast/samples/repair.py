@@ -1,0 +1,353 @@
+"""Repair: can training mend one wrong answer of an encrypted program by moving the program's own weights?
+
+Shapes: K nets, one a seed, X inputs of the program, E encryptions of each, B examples, I bits in, n the small key's
+length.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from holdfast.encrypted import SETS, ParameterSet, SecretKey
+from holdfast.encrypted.client import Trivial
+from holdfast.encrypted.descent import EXACT, Backward
+from holdfast.encrypted.network import polynomial
+from holdfast.encrypted.trained import backward, run, weights_of
+from holdfast.errors import UsageError, counted, nearest, number
+from holdfast.hosts import MLP
+from holdfast.parts import Host, Task
+from holdfast.pressures.random_direction import RandomDirection, redirect
+from holdfast.pressures.straight_through import KeyAware, StraightThrough
+from holdfast.pressures.terms import Term
+from holdfast.pressures.zeroth_order import ZerothOrder, estimate
+from holdfast.samples.flawed import Flawed, Sharing, flawed
+from holdfast.tasks import Digits
+from holdfast.training.slot import Slot
+from holdfast.training.streams import Streams
+
+Protection = Literal["plain", "trivial", "encrypted"]
+GROUPS = {"tables": ("masks", "bodies"), "all": ("masks", "bodies", "rotation", "switch"), "switch": ("switch",)}
+"""What is trained."""
+RATES = {
+    "adam": {"rotation": 2e-5, "switch": 7e-4},
+    "sgd": {"rotation": 1e-6, "switch": 6e-5},
+}
+"""Of keys, over that of tables: as many digits multiply them that equal rates destroy the network at the first step."""
+LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600)
+CHOSEN_ON, JUDGED_ON = 8, 32
+"""Fresh encryptions of each input on which the best look is chosen, and on which it is judged."""
+SHIFTS = 64
+"""Constant shifts of the output that are tried, over the whole turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """Of each seed a program is drawn (`samples/flawed.py`), encrypted under a key of its own, and trained so that its
+    one kind of wrong answer becomes right. Half of each batch is bad inputs. All seeds train side by side.
+
+    - `protection`: `encrypted`; `trivial`, evaluation keys and tables without mask and noise; `plain`, the inputs too,
+      so that only the tables do anything.
+    - `trainer`: None, exact gradients (zero through digits and rounding); `StraightThrough`; `KeyAware`; `ZerothOrder`;
+      `RandomDirection` (of the exact gradient's norm).
+    - `inputs`: encryptions of each input that training draws from; 0: a fresh one each time.
+    - `loss`: `client`, 1 - cos 2 pi (phase - wanted), differentiated through decryption, which hands the trainer the
+      small key (`leaked`); `ciphertext`, the same of each number of the answer's ciphertext and of that which the
+      corrected program, encrypted anew, gives.
+
+    Of the looks (steps 1, 2, 5, 10, ... `steps`) the one with the best p on fresh ciphertexts is judged on others. p is
+    the share of bad answers that became right times that of wanted ones that stayed right; an answer is the nearer of
+    the two bits. s is p of the best constant shift of the unrepaired program's output.
+
+    Measures: `score` = (p - s) / (1 - s), -1 at the least; `bad` and `wanted`, the two shares; `shift`, s; `step`, the
+    chosen look; `solved`, the first look with p > .9 (not a number: none); `end`, p at the last look; `seen_bad` and
+    `seen_wanted`, on the encryptions of the pool at the look that is best on these. Of the gradient at the start,
+    over all inputs: `blind`, the cosine of minus the gradient by the bodies of tables and the entry's edit; `chance`,
+    the same of a random direction; `norm`, log10 of its norm by what is trained; `still`, the share of trained weights
+    where it is 0; `leaked`, the share of the small key's bits told by which columns of the gradient by the switching
+    keys are 0.
+
+    When it misleads: the best look is chosen with the client's help, so trainers are better than they could be alone.
+    A trainer that fails here fails at these rates and this budget. Small sets protect nothing: who holds the network
+    finds the key by trying all, if they look for it instead of descending.
+    """
+
+    sharing: Sharing = "own"
+    after: int = 0
+    """Levels of tables behind the wrong entry."""
+    parameter_set: ParameterSet = SETS["tiny"]
+    protection: Protection = "encrypted"
+    trainer: Term | None = None
+    optimiser: Literal["adam", "sgd"] = "adam"
+    lr: float = 0.01
+    """Of tables; `RATES` times that for keys."""
+    trained: Literal["tables", "all", "switch"] = "tables"
+    inputs: int = 0
+    loss: Literal["client", "ciphertext"] = "client"
+    steps: int = 200
+    batch: int = 32
+
+    def __post_init__(self) -> None:
+        counted("Repair", steps=self.steps, batch=self.batch)
+        number("Repair's lr", self.lr)
+        for field, kind in (("sharing", Sharing), ("protection", Protection)):
+            if getattr(self, field) not in get_args(kind):
+                raise nearest(str(getattr(self, field)), get_args(kind), what=field)
+        for field, known in (("optimiser", RATES), ("trained", GROUPS), ("loss", ("client", "ciphertext"))):
+            if getattr(self, field) not in known:
+                raise nearest(str(getattr(self, field)), known, what=field)
+        if self.lr <= 0 or self.inputs < 0 or self.batch % 2:
+            raise UsageError(
+                f"Repair needs lr above 0, inputs of 0 or more and an even batch; got lr={self.lr}, "
+                f"inputs={self.inputs}, batch={self.batch}."
+            )
+        if not isinstance(self.trainer, None | StraightThrough | KeyAware | ZerothOrder | RandomDirection):
+            raise UsageError(f"Repair's trainer is None or one of five terms, see its docstring; got {self.trainer!r}.")
+        if self.sharing != "shared" and self.after != {"own": 0, "every": 2}[self.sharing]:
+            raise UsageError(f"Programs that are {self.sharing!r} have after={0 if self.sharing == 'own' else 2}.")
+        if self.sharing == "shared" and self.after < 1:
+            raise UsageError(f"Programs that are 'shared' have after=1 or more; got {self.after}.")
+
+    @property
+    def label(self) -> str:
+        how = self.trainer.label if self.trainer else "exact"
+        return (
+            f"repair {self.sharing}+{self.after}, {self.parameter_set.name}, {self.protection}: {how}, {self.trained}, "
+            f"{self.optimiser} {self.lr:g}, {f'{self.inputs} fixed' if self.inputs else 'fresh'}, {self.loss} loss"
+        )
+
+    @property
+    def together(self) -> int:
+        """Seeds that train in one batch."""
+        return 8
+
+    @property
+    def host(self) -> Host:
+        """For the estimate of time: a perceptron that takes about as long a step."""
+        return MLP(widths=(64, 256, 256, 10))
+
+    @property
+    def task(self) -> Task:
+        return Digits()
+
+    def shortened(self) -> "Repair":
+        return replace(self, steps=1)
+
+    def measure(self, streams: Streams) -> Mapping[str, float]:
+        return self.measure_together([streams], Slot(), lambda _: None)[0]
+
+    def measure_together(
+        self, each: Sequence[Streams], slot: Slot, tick: Callable[[int], None]
+    ) -> Sequence[Mapping[str, float]]:
+        """The measures of several seeds, side by side; each is what it would be alone."""
+        return _Repairs(self, each, tick).measures()
+
+
+class _Repairs:
+    """The nets of some seeds, their clients, and what is asked of them."""
+
+    def __init__(self, asked: Repair, each: Sequence[Streams], tick: Callable[[int], None]) -> None:
+        self.asked, self.each, self.tick = asked, each, tick
+        p, trivial = asked.parameter_set, _TRIVIAL[asked.protection]
+        self.flawed = [flawed(asked.sharing, asked.after, s.generator("program")) for s in each]
+        self.keys = [SecretKey(p, s.generator("client"), trivial=trivial) for s in each]
+        self.program = self.flawed[0].planted.public
+        made = [weights_of(k.network(f.planted)) for k, f in zip(self.keys, self.flawed, strict=True)]
+        self.start = {name: torch.stack([weights[name] for weights in made]) for name in made[0]}
+        self.weights = {name: value.clone() for name, value in self.start.items()}
+        self.names = GROUPS[asked.trained]
+        self.wanted_KX = torch.from_numpy(np.stack([f.answers_N for f in self.flawed]))
+        self.bad_KX = torch.from_numpy(np.stack([f.bad_N for f in self.flawed]))
+        self.bits_XI = torch.from_numpy(self.flawed[0].bits_NI).long()
+        self.small_Kn = torch.from_numpy(np.stack([k.small_n for k in self.keys])).double()
+        self.ring_KN = torch.from_numpy(np.stack([k.ring_N for k in self.keys])).double()
+        self.chosen_on, self.judged_on = self.encrypted(CHOSEN_ON), self.encrypted(JUDGED_ON)
+        self.pool = self.encrypted(asked.inputs) if asked.inputs else None
+        if asked.loss == "ciphertext":
+            corrected = [weights_of(k.network(f.corrected)) for k, f in zip(self.keys, self.flawed, strict=True)]
+            # The same evaluation keys, so that a net which is repaired can give these ciphertexts.
+            self.teacher = self.start | {n: torch.stack([w[n] for w in corrected]) for n in ("masks", "bodies")}
+
+    @property
+    def rule(self) -> Backward:
+        trainer = self.asked.trainer
+        return trainer.rule if isinstance(trainer, StraightThrough | KeyAware) else EXACT
+
+    def measures(self) -> list[dict[str, float]]:
+        found = self._at_start()
+        with torch.no_grad():
+            shift_K = self._shift(self.phases(self.start, self.judged_on))
+        best_K, seen_K = torch.full((len(self.each),), -1.0), torch.full((len(self.each),), -1.0)
+        solved_K, step_K = torch.full_like(best_K, torch.nan), torch.zeros_like(best_K)
+        kept = {name: value.clone() for name, value in self.weights.items()}
+        seen: dict[str, Tensor] = {}
+        for step in self._train():
+            bad_K, wanted_K = self.shares(self.weights, self.chosen_on)
+            p_K = bad_K * wanted_K
+            solved_K = torch.where(solved_K.isnan() & (p_K > 0.9), float(step), solved_K)
+            better_K = p_K > best_K
+            best_K, step_K = torch.where(better_K, p_K, best_K), torch.where(better_K, float(step), step_K)
+            for name, value in self.weights.items():
+                kept[name][better_K] = value[better_K]
+            if self.pool is not None:
+                of_pool = self.shares(self.weights, self.pool)
+                better_K = of_pool[0] * of_pool[1] > seen_K
+                seen_K = torch.where(better_K, of_pool[0] * of_pool[1], seen_K)
+                for name, share_K in zip(("seen_bad", "seen_wanted"), of_pool, strict=True):
+                    seen[name] = torch.where(better_K, share_K, seen.get(name, share_K))
+        bad_K, wanted_K = self.shares(kept, self.judged_on)
+        end = self.shares(self.weights, self.judged_on)
+        found |= seen | {
+            "bad": bad_K,
+            "wanted": wanted_K,
+            "shift": shift_K,
+            "score": ((bad_K * wanted_K - shift_K) / (1 - shift_K)).clamp_min(-1),
+            "step": step_K,
+            "solved": solved_K,
+            "end": end[0] * end[1],
+        }
+        return [{name: float(found[name][k]) for name in sorted(found)} for k in range(len(self.each))]
+
+    def encrypted(self, count: int) -> Tensor:
+        """So many encryptions of each input, by each net's client: (K, X, E, I, n+1)."""
+        bits = self.bits_XI[:, None].expand(-1, count, -1)
+        return torch.stack([key.encrypt(bits, self.program.step) for key in self.keys])
+
+    def outputs(self, weights: Mapping[str, Tensor], ciphertexts: Tensor) -> Tensor:
+        """(K, ..., I, n+1) -> ciphertexts of the answer, (K, ..., n+1), in ticks."""
+        lead = ciphertexts.shape[1:-2]
+        flat = ciphertexts.flatten(1, -3)
+        found = run(self.program, self.asked.parameter_set, weights, flat, (self.small_Kn, self.ring_KN))
+        return found[:, :, 0].view(len(self.keys), *lead, -1)
+
+    def phases(self, weights: Mapping[str, Tensor], ciphertexts: Tensor) -> Tensor:
+        """(K, ...) of the answers, in turns: the client's decryption."""
+        return self._decrypted(self.outputs(weights, ciphertexts))
+
+    def _decrypted(self, answers: Tensor) -> Tensor:
+        key = self.small_Kn.view(len(self.keys), *[1] * (answers.dim() - 2), -1)
+        return (answers[..., -1] - (answers[..., :-1] * key).sum(-1)) / self.asked.parameter_set.ciphertext_modulus
+
+    def shares(self, weights: Mapping[str, Tensor], ciphertexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Shares of bad and of wanted inputs that are answered rightly, (K,) each."""
+        with torch.no_grad():
+            return self._shares(self.phases(weights, ciphertexts))
+
+    def _shares(self, phases_KXE: Tensor) -> tuple[Tensor, Tensor]:
+        bits = (phases_KXE - 0.125) % 1 < 0.5  # nearer to a quarter than to 0; not a number is neither
+        right_KX = ((bits == self.wanted_KX[..., None]) & phases_KXE.isfinite()).float().mean(-1)
+        bad_K = (right_KX * self.bad_KX).sum(1) / self.bad_KX.sum(1)
+        return bad_K, (right_KX * ~self.bad_KX).sum(1) / (~self.bad_KX).sum(1)
+
+    def _shift(self, phases_KXE: Tensor) -> Tensor:
+        """p of the best constant shift of the output."""
+        each = []
+        for shift in range(SHIFTS):
+            bad_K, wanted_K = self._shares(phases_KXE + shift / SHIFTS)
+            each.append(bad_K * wanted_K)
+        return torch.stack(each).amax(0)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Ciphertexts (K, B, I, n+1) and the numbers of their inputs (K, B); the first half of a batch is bad."""
+        half, at = self.asked.batch // 2, []
+        rows = []
+        for k, (streams, key) in enumerate(zip(self.each, self.keys, strict=True)):
+            generator = streams.generator("batch", step)
+            bad_X = self.bad_KX[k].numpy()
+            mine = np.concatenate([generator.choice(np.flatnonzero(some), half) for some in (bad_X, ~bad_X)])
+            at.append(torch.from_numpy(mine))
+            if self.pool is None:
+                rows.append(key.encrypt(self.bits_XI[at[-1]], self.program.step))
+            else:
+                which = generator.integers(0, self.asked.inputs, len(mine))
+                rows.append(self.pool[k, at[-1], torch.from_numpy(which)])
+        return torch.stack(rows), torch.stack(at)
+
+    def losses(self, weights: Mapping[str, Tensor], ciphertexts: Tensor, at_KB: Tensor) -> Tensor:
+        """loss_K."""
+        answers = self.outputs(weights, ciphertexts)
+        if self.asked.loss == "client":
+            wanted_KB = self.wanted_KX.gather(1, at_KB) * 0.25
+            return (1 - torch.cos(2 * math.pi * (self._decrypted(answers) - wanted_KB))).mean(1)
+        with torch.no_grad():
+            told = self.outputs(self.teacher, ciphertexts)
+        apart = (answers - told) / self.asked.parameter_set.ciphertext_modulus
+        return (1 - torch.cos(2 * math.pi * apart)).mean((1, 2))
+
+    def _gradients(self, batch: tuple[Tensor, Tensor], names: Sequence[str], rule: Backward) -> dict[str, Tensor]:
+        free = {n: w.detach().requires_grad_(n in names) for n, w in self.weights.items()}
+        with backward(rule), torch.enable_grad():
+            loss_K = self.losses(free, *batch)
+        grads = torch.autograd.grad(loss_K.sum(), [free[n] for n in names])
+        return dict(zip(names, grads, strict=True))
+
+    def _train(self) -> Iterator[int]:
+        """Descend, and stop at the looks."""
+        asked, trainer = self.asked, self.asked.trainer
+        kind = torch.optim.Adam if asked.optimiser == "adam" else torch.optim.SGD
+        groups = [
+            {"params": [self.weights[n]], "lr": asked.lr * RATES[asked.optimiser].get(n, 1.0)} for n in self.names
+        ]
+        optimiser = kind(groups, lr=asked.lr)
+        looks = {look for look in LOOKS if look < asked.steps} | {asked.steps}
+        for step in range(1, asked.steps + 1):
+            batch = self.batch(step)
+            if isinstance(trainer, ZerothOrder):
+                moved = {"bodies": self.weights["bodies"]}
+                drawn = [torch.Generator().manual_seed(s.torch_seed("zeroth order", step)) for s in self.each]
+                loss = partial(self.losses, self.weights, *batch)
+                found = estimate(moved, loss, drawn, trainer.pairs, trainer.radius)
+            else:
+                found = self._gradients(batch, self.names, self.rule)
+            if isinstance(trainer, RandomDirection):
+                for k, streams in enumerate(self.each):
+                    drawn_k = torch.Generator().manual_seed(streams.torch_seed("direction", step))
+                    redirect([found[n][k] for n in self.names], drawn_k)
+            for name in self.names:
+                self.weights[name].grad = found.get(name, torch.zeros_like(self.weights[name]))
+            optimiser.step()
+            self.tick(len(self.each))
+            if step in looks:
+                yield step
+
+    def _at_start(self) -> dict[str, Tensor]:
+        """What the gradient at the start tells, over the inputs on which looks are chosen."""
+        at_KB = torch.arange(len(self.bits_XI)).repeat_interleave(CHOSEN_ON).expand(len(self.each), -1)
+        batch = self.chosen_on.flatten(1, 2), at_KB
+        every = GROUPS["all"]
+        found = self._gradients(batch, every, self.rule)
+        edits = torch.stack([_edit(key, f) for key, f in zip(self.keys, self.flawed, strict=True)])
+        drawn = [torch.Generator().manual_seed(s.torch_seed("chance")) for s in self.each]
+        random = torch.stack([torch.randn(edits[0].shape, generator=g, dtype=edits.dtype) for g in drawn])
+        mine = [found[name].flatten(1) for name in self.names]
+        columns_Kn = (found["switch"][..., :-1] == 0).flatten(1, 2).all(1)
+        return {
+            "blind": _cosine(-found["bodies"], edits),
+            "chance": _cosine(random, edits),
+            "norm": torch.cat(mine, 1).norm(dim=1).log10(),
+            "still": (torch.cat(mine, 1) == 0).double().mean(1),
+            "leaked": (columns_Kn == (self.small_Kn == 0)).double().mean(1),
+        }
+
+
+_TRIVIAL: dict[Protection, Trivial] = {"plain": "all", "trivial": "keys", "encrypted": "nothing"}
+
+
+def _edit(key: SecretKey, of: Flawed) -> Tensor:
+    """What the bodies of tables (C, N) lack of the corrected program, in turns."""
+    p = key.parameter_set
+    each = [polynomial(p, c) - polynomial(p, w) for c, w in zip(of.corrected.cells, of.planted.cells, strict=True)]
+    return torch.stack(each) / p.modulus
+
+
+def _cosine(x_KCN: Tensor, y_KCN: Tensor) -> Tensor:
+    x, y = (v.flatten(1) for v in (x_KCN, y_KCN))
+    # By each one's own size first: gradients that explode have squares beyond any number.
+    x, y = (v / v.abs().amax(1, keepdim=True).clamp_min(torch.finfo(v.dtype).tiny) for v in (x, y))
+    cosine: Tensor = (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1)).clamp_min(torch.finfo(x.dtype).tiny)
+    return cosine
