@@ -95,11 +95,10 @@ class SecretKey:
         """(N, rows, n+1), as `Bootstrap` takes them."""
         switch = self.parameter_set.switch
         row = np.arange(switch.rows)
-        if not switch.table:
-            return self._hidden(self.ring_N[:, None] * (switch.unit * switch.base**row), switch.modulus, switch.noise)
-        digit, value = np.divmod(row, switch.base)
-        rows = self._hidden(self.ring_N[:, None] * (value * switch.base**digit), switch.modulus, switch.noise)
-        rows[:, value == 0] = 0  # a digit of 0 adds nothing, and no noise
+        digit, value = np.divmod(row, switch.base) if switch.table else (row, switch.unit)
+        factor = value * switch.base**digit
+        rows = self._hidden(self.ring_N[:, None] * factor, switch.modulus, switch.noise)
+        rows[:, factor == 0] = 0  # a digit of 0 adds nothing, and no noise
         return rows
 
     def _hidden(self, message: NDArray[np.int64], modulus: int, noise: float) -> NDArray[np.signedinteger]:
