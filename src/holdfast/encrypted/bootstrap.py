@@ -4,6 +4,9 @@ Shapes: B ciphertexts, n the small key's length, N the ring's degree, H = N / 2 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +16,7 @@ from holdfast.encrypted.ring import Ring
 from holdfast.errors import HoldfastError
 
 AT_ONCE = 16
-"""Ciphertexts that are worked on together: what lies between two blocks then fits a core's cache."""
+"""Ciphertexts that torch works on together: what lies between two blocks then fits a core's cache."""
 
 
 class Bootstrap(nn.Module):
@@ -23,11 +26,13 @@ class Bootstrap(nn.Module):
     accumulator into digits (the activation), K are this block's weights, and products are those of polynomials
     modulo X^N + 1. Then the constant coefficient is taken out as a ciphertext under the ring's key, and switched to the
     small one. All sums are whole numbers of ticks, and exact; to the coefficient what OpenFHE 1.6.1 computes with the
-    same keys (GINX).
+    same keys (GINX). Where nothing asks for a gradient and all is on the CPU, `kernel.py` computes it if numba is
+    installed, and else torch; to the same bits.
 
     `rotation`: for each gadget of the set the keys of its blocks, (count, signs, digits, 2, 2, N): the key of a sign,
-    for a digit of an accumulator's component, two components. `switch`: (N, digits, n+1), or (N, digits, base, n+1)
-    where each value of a digit has a key. Whole numbers, in ticks of Q and of the switch's modulus.
+    for a digit of an accumulator's component, two components. `switch`: (N, rows, n+1), a row for each digit, or for
+    each value of the first digit, then of the second, and so on, where the set has a table. Whole numbers, in ticks of
+    Q and of the switch's modulus.
 
     Chillotti et al. 2020, "TFHE: fast fully homomorphic encryption over the torus" (eprint 2018/421); ternary secrets:
     Micciancio & Polyakov 2021 (eprint 2020/086).
@@ -45,13 +50,10 @@ class Bootstrap(nn.Module):
             expect(
                 part, (gadget.count, parameter_set.signs, gadget.digits, 2, 2, parameter_set.degree), "rotation keys"
             )
-        values = (parameter_set.switch.base,) if parameter_set.switch.table else ()
-        expect(
-            switch, (parameter_set.degree, parameter_set.switch.digits, *values, parameter_set.n + 1), "switching keys"
-        )
+        expect(switch, (parameter_set.degree, parameter_set.switch.rows, parameter_set.n + 1), "switching keys")
         self.rotation = nn.ParameterList([nn.Parameter(part, requires_grad=False) for part in rotation])
         self.switch = nn.Parameter(switch, requires_grad=False)
-        self._frequencies: list[Tensor] | None = None
+        self._kept: tuple[object, list[Tensor]] | None = None
 
     def forward(self, ciphertexts: Tensor, table: Tensor, offset: int) -> Tensor:
         """
@@ -61,8 +63,10 @@ class Bootstrap(nn.Module):
                 phase b', as the accumulator begins with X^b table.
             offset: ticks of Q that are added to what comes out.
         """
+        kernel = self._kernel(ciphertexts, table)
+        at_once = kernel.AT_ONCE if kernel else AT_ONCE
         parts = zip(
-            torch.split(ciphertexts, AT_ONCE), torch.split(table.expand(len(ciphertexts), 2, -1), AT_ONCE), strict=True
+            torch.split(ciphertexts, at_once), torch.split(table.expand(len(ciphertexts), 2, -1), at_once), strict=True
         )
         return torch.cat([self.switched(self.extracted(self.rotated(some, its), offset)) for some, its in parts])
 
@@ -72,6 +76,9 @@ class Bootstrap(nn.Module):
         phases = _rescaled(ciphertexts, p.ciphertext_modulus, 2 * p.degree).long()
         a_Bn, b_B1 = phases[:, : p.n], phases[:, p.n :]
         acc = self.ring.rotated(table, b_B1.expand(-1, 2)) % p.modulus
+        if kernel := self._kernel(acc):
+            found: Tensor = kernel.rotated(acc, -a_Bn, self.rotation, p)
+            return found
         keys = self._values()
         first = 0
         for gadget, each in zip(p.gadgets, keys, strict=True):
@@ -92,16 +99,23 @@ class Bootstrap(nn.Module):
         moved = ring.backward(moved_HB2.permute(1, 2, 0).contiguous()).round()
         return within(acc_B2N + moved, p.modulus)
 
+    def _kernel(self, *given: Tensor) -> ModuleType | None:
+        """Compiled code for this; None where torch computes it."""
+        held = [*given, *self.parameters()]
+        asks = torch.is_grad_enabled() and any(each.requires_grad for each in held)
+        return None if asks or any(each.device.type != "cpu" for each in held) else compiled()
+
     def _values(self) -> list[Tensor]:
-        """Keys at the roots, (count, H, R, 2 x signs); kept, as they cost as much as some hundred gates."""
-        if self._frequencies is None or self._frequencies[0].device != self.switch.device:
-            found = []
-            for part in self.rotation:
-                values = torch.stack([self.ring.forward(key.double()) for key in part])  # count, signs, digits, 2, 2, H
-                rows = values.permute(0, 5, 2, 3, 1, 4)
-                found.append(rows.reshape(*rows.shape[:2], -1, 2 * self.parameter_set.signs).contiguous())
-            self._frequencies = found
-        return self._frequencies
+        """Keys at the roots, (count, H, R, 2 x signs); kept until they change, as they cost as much as some gates."""
+        state = [(part.device, part._version) for part in self.rotation]
+        if self._kept is None or self._kept[0] != state:
+            self._kept = None  # so that its memory is free
+            self._kept = state, [self._at_roots(part) for part in self.rotation]
+        return self._kept[1]
+
+    def _at_roots(self, part: Tensor) -> Tensor:
+        values = (self.ring.forward(key.double()).permute(4, 1, 2, 0, 3) for key in part)  # H, digits, 2, signs, 2
+        return torch.stack([each.flatten(3).flatten(1, 2) for each in values])
 
     def extracted(self, acc: Tensor, offset: int) -> Tensor:
         """The constant coefficient as a ciphertext under the ring's key: (B, 2, N) -> (B, N+1), in ticks of Q."""
@@ -118,10 +132,14 @@ class Bootstrap(nn.Module):
         return _rescaled(within(found, switch.modulus), switch.modulus, p.ciphertext_modulus)
 
     def _looked_up(self, a_BN: Tensor) -> Tensor:
-        switch, rows = self.parameter_set.switch, self.switch.flatten(0, 2)
-        places = switch.base ** torch.arange(switch.digits, device=a_BN.device)
-        values = (a_BN.long()[..., None] // places) % switch.base
-        first = torch.arange(values[0].numel(), device=a_BN.device).view_as(values[0]) * switch.base
+        switch = self.parameter_set.switch
+        if kernel := self._kernel(a_BN):
+            sums = kernel.looked_up(a_BN.long().numpy(), self.switch.detach().numpy(), switch.base, switch.digits)
+            return torch.from_numpy(sums).double()
+        digits = torch.arange(switch.digits, device=a_BN.device)
+        values = (a_BN.long()[..., None] // switch.base**digits) % switch.base + switch.base * digits
+        first = torch.arange(len(self.switch), device=a_BN.device)[:, None] * switch.rows
+        rows = self.switch.flatten(0, 1)
         return torch.stack(
             [rows.index_select(0, at.flatten()).sum(0, dtype=torch.int64) for at in values + first]
         ).double()
@@ -130,6 +148,17 @@ class Bootstrap(nn.Module):
         switch = self.parameter_set.switch
         cut = signed(a_BN, switch.unit, switch.base, switch.digits, switch.modulus)
         return torch.stack(cut, -1).flatten(1) @ self.switch.flatten(0, 1).double()
+
+
+@lru_cache
+def compiled() -> ModuleType | None:
+    """`kernel.py`; None where numba is not installed, which is an extra."""
+    try:
+        return import_module("holdfast.encrypted.kernel")
+    except ModuleNotFoundError as error:
+        if error.name not in ("numba", "llvmlite"):
+            raise
+        return None
 
 
 def signed(x: Tensor, unit: int, base: int, count: int, modulus: int) -> list[Tensor]:

@@ -23,6 +23,9 @@ from holdfast.encrypted.program import QUARTER, Program
 from holdfast.encrypted.ring import Ring
 from holdfast.errors import HoldfastError
 
+AT_ONCE = 4096
+"""Encryptions that are made together."""
+
 Trivial = Literal["nothing", "keys", "all"]
 
 
@@ -145,10 +148,12 @@ class SecretKey(Secret):
         rotation, first = [], 0
         for gadget in p.gadgets:
             units = gadget.unit * gadget.base ** np.arange(gadget.digits)
-            each = [self._refresh([h[i] for h in holds], units) for i in range(first, first + gadget.count)]
-            rotation.append(torch.from_numpy(np.stack(each)).to(_smallest(p.modulus)))
+            part = torch.empty(gadget.count, p.signs, gadget.digits, 2, 2, p.degree, dtype=_smallest(p.modulus))
+            for i in range(gadget.count):
+                part[i] = torch.from_numpy(self._refresh([h[first + i] for h in holds], units))
+            rotation.append(part)
             first += gadget.count
-        return Bootstrap(p, rotation, torch.from_numpy(self._switch()).to(_smallest(p.switch.modulus)))
+        return Bootstrap(p, rotation, torch.from_numpy(self._switch()))
 
     def _refresh(self, bits: list[np.bool_], units: NDArray[np.int64]) -> NDArray[np.int64]:
         """(signs, digits, 2, 2, N): each row an encryption of zero in the ring, with bit x unit on one component."""
@@ -159,16 +164,16 @@ class SecretKey(Secret):
                 rows[sign, :, component, component, 0] += int(bit) * units
         return rows % p.modulus
 
-    def _switch(self) -> NDArray[np.int64]:
+    def _switch(self) -> NDArray[np.signedinteger]:
+        """(N, rows, n+1), as `Bootstrap` takes them."""
         switch = self.parameter_set.switch
-        places = switch.unit * switch.base ** np.arange(switch.digits)
-        message = self.ring_N[:, None] * places
-        if not switch.table:
-            return self._hidden(message, switch.modulus, switch.noise, masked=self.trivial == "nothing")
+        row = np.arange(switch.rows)
+        digit, value = np.divmod(row, switch.base) if switch.table else (row, switch.unit)
+        factor = value * switch.base**digit
         rows = self._hidden(
-            message[..., None] * np.arange(switch.base), switch.modulus, switch.noise, masked=self.trivial == "nothing"
+            self.ring_N[:, None] * factor, switch.modulus, switch.noise, masked=self.trivial == "nothing"
         )
-        rows[:, :, 0] = 0  # a digit of 0 adds nothing, and no noise
+        rows[:, factor == 0] = 0  # a digit of 0 adds nothing, and no noise
         return rows
 
     def _bits(self, bits: NDArray[np.int64], step: Fraction, *, masked: bool) -> Tensor:
@@ -177,15 +182,25 @@ class SecretKey(Secret):
         noise = p.fresh_noise * p.ciphertext_modulus
         return torch.from_numpy(self._hidden(message, p.ciphertext_modulus, noise, masked=masked)).double()
 
-    def _hidden(self, message: NDArray[np.int64], modulus: int, noise: float, *, masked: bool) -> NDArray[np.int64]:
-        """Encryptions under the small key, (...) -> (..., n+1)."""
-        shape = (*message.shape, self.parameter_set.n)
+    def _hidden(
+        self, message: NDArray[np.int64], modulus: int, noise: float, *, masked: bool
+    ) -> NDArray[np.signedinteger]:
+        """Encryptions under the small key, (...) -> (..., n+1), of the smallest type that holds them. Made some at a
+        time: switching keys in int64 would be four times as large as they are."""
+        n = self.parameter_set.n
+        found = torch.empty(message.size, n + 1, dtype=_smallest(modulus)).numpy()
+        b = message.flatten()
         if not masked:
-            return np.concatenate([np.zeros(shape, np.int64), message[..., None] % modulus], -1)
-        a = self.generator.integers(0, modulus, shape)
-        error = np.rint(self.generator.normal(0, noise, message.shape)).astype(np.int64)
-        b = (a @ self.small_n + message + error) % modulus
-        return np.concatenate([a, b[..., None]], -1)
+            found[:, :-1], found[:, -1] = 0, b % modulus
+            return found.reshape(*message.shape, n + 1)
+        for first in range(0, len(b), AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            a = self.generator.integers(0, modulus, (len(b[some]), n))
+            b[some] += a @ self.small_n
+            found[some, :-1] = a
+        error = np.rint(self.generator.normal(0, noise, len(b))).astype(np.int64)
+        found[:, -1] = (b + error) % modulus
+        return found.reshape(*message.shape, n + 1)
 
     def _in_ring(self, message: NDArray[np.int64]) -> NDArray[np.int64]:
         """Encryptions of polynomials under the ring's key, (..., N) -> (..., 2, N)."""

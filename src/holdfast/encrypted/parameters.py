@@ -5,7 +5,6 @@ float64.
 """
 
 from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
 from holdfast.errors import UsageError
@@ -42,6 +41,12 @@ class Switch:
     def unit(self) -> int:
         """Ticks of the lowest digit."""
         return 1 if self.table else self.modulus // self.base**self.digits
+
+    @property
+    def rows(self) -> int:
+        """Keys of a coefficient: of each digit, or of each of its values; the last digit may not take all."""
+        last = (self.modulus - 1) // self.base ** (self.digits - 1) + 1
+        return (self.digits - 1) * self.base + last if self.table else self.digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +98,7 @@ class ParameterSet:
     def weights(self) -> int:
         """Numbers in the evaluation keys."""
         rotation = sum(g.count * self.signs * 2 * g.digits * 2 * self.degree for g in self.gadgets)
-        values = (self.switch.base,) if self.switch.table else ()
-        return rotation + prod((self.degree, self.switch.digits, *values, self.n + 1))
+        return rotation + self.degree * self.switch.rows * (self.n + 1)
 
 
 def _binary(name: str, n: int, degree: int, digits: int, base: int, **more: object) -> ParameterSet:

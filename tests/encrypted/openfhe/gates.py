@@ -110,8 +110,9 @@ class KeyFile:
         self.rotation = np.frombuffer(raw, self.type)
         degree, self.base, self.digits, top, n = np.frombuffer(self.switch_head, "<u4")[3:].tolist()
         places = [(j, t) for j in range(self.digits) for t in range(1, self.base if j < self.digits - 1 else top)]
-        self.places = np.array(places).T
-        """Digit and value of each switching key of a coefficient, (2, keys)."""
+        self.places = np.array([j * self.base + t for j, t in places])
+        """Of a coefficient's switching keys, those that are in the file: a digit of 0 has none."""
+        self.rows = (self.digits - 1) * self.base + top
         assert (degree, n) == (session.degree, session.n)
         assert path.stat().st_size == self.after + 4 * degree * len(places) * (n + 1)
         assert (self.rotation["signs"]["length"] == n).all()
@@ -144,24 +145,24 @@ class KeyFile:
             polynomials["values"][:] = values.reshape(polynomials["values"].shape)
 
     def switch(self, path):
-        """(N, digits, base, n+1), read coefficient by coefficient: it may be large."""
-        degree, n, (j, t) = self.session.degree, self.session.n, self.places
+        """(N, rows, n+1), read coefficient by coefficient: it may be large."""
+        degree, n, places = self.session.degree, self.session.n, self.places
         small = np.int16 if self.session.switch_modulus <= 2**15 else np.int32
-        keys = np.zeros((degree, self.digits, self.base, n + 1), small)
+        keys = np.zeros((degree, self.rows, n + 1), small)
         with path.open("rb") as file:
             file.seek(self.after)
             for key in keys:
-                key[j, t, :n] = np.frombuffer(file.read(4 * len(j) * n), "<u4").reshape(-1, n)
+                key[places, :n] = np.frombuffer(file.read(4 * len(places) * n), "<u4").reshape(-1, n)
             for key in keys:
-                key[j, t, n] = np.frombuffer(file.read(4 * len(j)), "<u4")
+                key[places, n] = np.frombuffer(file.read(4 * len(places)), "<u4")
         return keys
 
     def write(self, path, switch):
         """The file with the rotation's keys as they are here, and with these switching keys."""
-        raw, (j, t) = bytearray(self.rotation.tobytes()), self.places
+        raw = bytearray(self.rotation.tobytes())
         for at in VERSIONS:
             raw[at:at] = bytes(4)
-        stored = switch[:, j, t].astype("<u4")
+        stored = switch[:, self.places].astype("<u4")
         a, b = stored[..., :-1].tobytes(), stored[..., -1].tobytes()
         path.write_bytes(self.head + raw + self.switch_head + a + b)
 
