@@ -182,7 +182,7 @@ TOKEN_PROBES = [
 """Those that ask for the next token."""
 SMALL = Memory(neurons=8, layers=3)
 SAMPLES = [
-    Bypass(n=2, kind="periodic", steps=200),
+    Bypass(n=2, reads="periodic", steps=200),
     Bypass(protection="plain", inputs=2, steps=200),
     Capacity(memory=SMALL, messages=40),
     Capacity(memory=SMALL, messages=40, most=4),

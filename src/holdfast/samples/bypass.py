@@ -24,7 +24,7 @@ from holdfast.tasks import Digits
 from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
 
-Kind = Literal["raw", "cos/sin", "periodic"]
+Reads = Literal["raw", "cos/sin", "periodic"]
 Protection = Literal["plain", "encrypted"]
 MESSAGES = 8
 """Of three bits. A message m has the phase (m + 1/2) / 16 turns: the middle of its slot in a table's half turn."""
@@ -82,7 +82,7 @@ class Bypass:
     `noise`, in turns. The program is not run: the phase of its output is taken to be its answer, 0 or 1/4, plus the
     noise of a gate (normal, `GATE`), which is what its client would decrypt.
 
-    - `kind`, what the net reads: `raw`, 2a - 1 and 2b - 1; `cos/sin`, cos and sin of 2 pi times each of a and b;
+    - `reads`, what the net reads: `raw`, 2a - 1 and 2b - 1; `cos/sin`, cos and sin of 2 pi times each of a and b;
       `periodic`, cos and sin of 2 pi (b - <w, a - 1/2>) from `UNITS` units whose w is trained, from N(`MIDDLE`,
       `SPREAD`^2): they know the form of LWE and that secrets are of 0 and 1; one unit with w = s is the decryption.
     - `protection`: `encrypted`; `plain`, a = 0, so that b is the message: the control that has to be learnt.
@@ -96,7 +96,7 @@ class Bypass:
     the two bits. s is p of the best constant shift of the unrepaired program's output.
 
     Measures, as those of `Repair`: `score` = (p - s) / (1 - s), -1 at the least; `bad` and `wanted`, the two shares;
-    `shift`, s; `step`, the chosen look; `solved`, the first look with both shares above .95 (not a number: none);
+    `shift`, s; `best_step`, the chosen look; `solved`, the first look with both shares above .95 (not a number: none);
     `end`, p at the last look; `seen_bad` and `seen_wanted`, on the pool at the look that is best there.
 
     Random streams: `program`, `client` (the secret), `weights`, `pool`, `chosen`, `judged`, `seen`, and `batch` by
@@ -112,7 +112,7 @@ class Bypass:
     """
 
     n: int = 8
-    kind: Kind = "raw"
+    reads: Reads = "raw"
     inputs: int = 0
     protection: Protection = "encrypted"
     bad: int = 2
@@ -129,7 +129,7 @@ class Bypass:
         whole("Bypass's inputs", self.inputs)
         number("Bypass's noise", self.noise)
         number("Bypass's lr", self.lr)
-        for field, known in (("kind", Kind), ("protection", Protection)):
+        for field, known in (("reads", Reads), ("protection", Protection)):
             if getattr(self, field) not in get_args(known):
                 raise nearest(str(getattr(self, field)), get_args(known), what=field)
         if self.n < 2 or self.inputs < 0 or self.batch % 2 or self.bad not in (1, 2):
@@ -146,7 +146,7 @@ class Bypass:
     @property
     def label(self) -> str:
         inputs = f"{self.inputs} fixed" if self.inputs else "fresh"
-        return f"bypass {self.kind}, n={self.n}, {self.protection}, {inputs}, {self.bad} bad"
+        return f"bypass {self.reads}, n={self.n}, {self.protection}, {inputs}, {self.bad} bad"
 
     @property
     def together(self) -> int:
@@ -245,8 +245,8 @@ class _Bypasses:
         """Of one net: layers as PyTorch's `Linear` starts, uniform within 1 / sqrt(what a unit reads)."""
         asked, drawn = self.asked, torch.Generator().manual_seed(streams.torch_seed("weights"))
         found = {}
-        inputs = {"raw": asked.n + 1, "cos/sin": 2 * (asked.n + 1), "periodic": 2 * UNITS}[asked.kind]
-        if asked.kind == "periodic":
+        inputs = {"raw": asked.n + 1, "cos/sin": 2 * (asked.n + 1), "periodic": 2 * UNITS}[asked.reads]
+        if asked.reads == "periodic":
             found["w"] = MIDDLE + SPREAD * torch.randn(asked.n, UNITS, generator=drawn)
         sizes = (inputs, asked.width, asked.width, 1)
         for layer in range(LAYERS):
@@ -282,7 +282,7 @@ class _Bypasses:
             "wanted": wanted_K,
             "shift": shift_K,
             "score": ((bad_K * wanted_K - shift_K) / (1 - shift_K)).clamp_min(-1),
-            "step": step_K,
+            "best_step": step_K,
             "solved": solved_K,
             "end": end[0] * end[1],
         }
@@ -300,9 +300,9 @@ class _Bypasses:
     def _read(self, weights: Mapping[str, Tensor], rows_KBC: Tensor) -> Tensor:
         """What the first layer reads."""
         n = self.asked.n
-        if self.asked.kind == "raw":
+        if self.asked.reads == "raw":
             return 2 * rows_KBC[..., : n + 1] - 1
-        if self.asked.kind == "periodic":
+        if self.asked.reads == "periodic":
             # a around 0: else each step of w would turn what the unit gives, and what reads it could not follow.
             turns = rows_KBC[..., n : n + 1] - (rows_KBC[..., :n] - 0.5) @ weights["w"]
         else:
