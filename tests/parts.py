@@ -33,6 +33,7 @@ from holdfast import (
     Handcrafted,
     Head,
     Inject,
+    KeyAware,
     LabelSmoothing,
     LastLayer,
     Logic,
@@ -48,9 +49,12 @@ from holdfast import (
     PruneUnits,
     Pull,
     Quantise,
+    RandomDirection,
+    Rates,
     Reinitialise,
     Sign,
     SpareMap,
+    StraightThrough,
     Stretch,
     Subset,
     SynFlow,
@@ -60,11 +64,12 @@ from holdfast import (
     Unlearn,
     Unmoved,
     WeightDecay,
+    ZerothOrder,
 )
 from holdfast.implants.canaries import Canaries
 from holdfast.pressures.own import Own
 from holdfast.probes import Accuracy, Collapse, Distance, Gradient, Presence
-from holdfast.samples import Bypass, Capacity, Memory, SpareUnits, Students, Tickets, Tolerance
+from holdfast.samples import Bypass, Capacity, Memory, Repair, SpareUnits, Students, Tickets, Tolerance
 
 CORNER = Patch(size=2, row=0, column=0)
 
@@ -141,6 +146,9 @@ PRESSURES = [
     NAD(fit=Fit(SGD(lr=0.01, momentum=0.9), Subset(share=0.1), steps=20), teacher_steps=10),
     Generations(fit=Fit(Adam(lr=0.001), Distil(), steps=6), count=3),
     Fit(SGD(lr=0.1), SAM(rho=2.0, adaptive=True), steps=20),
+    Fit(Adam(lr=0.001), Rates({"0.*": 0.5}), StraightThrough(), steps=20),
+    Fit(SGD(lr=0.1), RandomDirection(), steps=20),
+    Fit(SGD(lr=0.1), ZerothOrder(pairs=2), steps=20),
     Prune(keep=0.5, rounds=2, fit=SHORT),
     Prune(score=SNIP(), keep=0.1, rounds=2, fit=Fit(Adam(lr=0.001), EarlyStopping(every=2, patience=1), steps=10)),
     Prune(score=GraSP(), keep=0.3, fit=SHORT),
@@ -188,6 +196,9 @@ SAMPLES = [
     Capacity(memory=SMALL, messages=40, most=4),
     Tolerance(memory=SMALL, levels=3, messages=40, weights=5),
     Tolerance(memory=SMALL, levels=3, messages=40, weights=5, own=True),
+    Repair(steps=3),
+    Repair(sharing="shared", after=2, trainer=KeyAware(), trained="all", steps=2),
+    Repair(trainer=ZerothOrder(pairs=2), inputs=2, loss="ciphertext", steps=2, protection="trivial"),
     SpareUnits(host=MLP(widths=(64, 9, 10)), task=Digits(), training=Fit(Adam(lr=0.01), steps=60, batch=60)),
     Students(
         teacher=MLP(widths=(64, 16, 10)),

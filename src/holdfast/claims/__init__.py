@@ -5,6 +5,7 @@ from typing import get_args
 from holdfast.claims.any_algorithm import AnyAlgorithm
 from holdfast.claims.base import Anchor, Claim, Control, Curve, Evidence, Findings, Size
 from holdfast.claims.distillation import Distillation
+from holdfast.claims.encrypted_chip import EncryptedChip
 from holdfast.claims.every_weight import EveryWeight
 from holdfast.claims.lottery_ticket import LotteryTicket
 from holdfast.claims.one_bit_neurons import OneBitNeurons
@@ -19,6 +20,7 @@ _EACH: tuple[Claim, ...] = (
     LotteryTicket(),
     Distillation(),
     EveryWeight(),
+    EncryptedChip(),
     SharedNeurons(),
     RareTrigger(),
     OneBitNeurons(),
@@ -43,6 +45,7 @@ __all__ = [
     "Control",
     "Curve",
     "Distillation",
+    "EncryptedChip",
     "Evidence",
     "Findings",
     "LotteryTicket",

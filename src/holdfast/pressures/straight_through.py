@@ -10,8 +10,9 @@ from holdfast.errors import UsageError, nearest, number, whole
 from holdfast.pressures.terms import Compute, Gradients, Term
 from holdfast.training.nets import Nets
 
-HALF_WIDTH = 8
-"""Exponents on either side of one, between which a slope is taken: an eighth of the smallest ring's degree."""
+HALF_WIDTH = 16
+"""Exponents on either side of one, between which a slope is taken: two slots of a table of three bits in the
+smallest ring."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,7 @@ class Bypass:
 
     Measures, as those of `Repair`: `score` = (p - s) / (1 - s), -1 at the least; `bad` and `wanted`, the two shares;
     `shift`, s; `best_step`, the chosen look; `solved`, the first look with both shares above .95 (not a number: none);
-    `end`, p at the last look; `seen_bad` and `seen_wanted`, on the pool at the look that is best there.
+    `at_end`, p at the last look; `seen_bad` and `seen_wanted`, on the pool at the look that is best there.
 
     Random streams: `program`, `client` (the secret), `weights`, `pool`, `chosen`, `judged`, `seen`, and `batch` by
     blocks of `BLOCK` steps. Torch's float32; inputs are reduced modulo 1 in float64 before.
@@ -284,7 +284,7 @@ class _Bypasses:
             "score": ((bad_K * wanted_K - shift_K) / (1 - shift_K)).clamp_min(-1),
             "best_step": step_K,
             "solved": solved_K,
-            "end": end[0] * end[1],
+            "at_end": end[0] * end[1],
         }
         return [{name: float(found[name][net]) for name in sorted(found)} for net in range(k)]
 

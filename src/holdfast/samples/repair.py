@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holdfast.encrypted import SETS, ParameterSet, SecretKey
+from holdfast.encrypted import SETS, SecretKey
 from holdfast.encrypted.client import Trivial
-from holdfast.encrypted.descent import EXACT, Backward
+from holdfast.encrypted.descent import EXACT, Backward, refuse_untrained
 from holdfast.encrypted.network import polynomial
 from holdfast.encrypted.trained import backward, run, weights_of
 from holdfast.errors import UsageError, counted, nearest, number
@@ -45,6 +45,7 @@ CHOSEN_ON, JUDGED_ON = 8, 32
 SHIFTS = 64
 """Constant shifts of the output that are tried, over the whole turn."""
 DRAWN = 64
+TINY = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +67,12 @@ class Repair:
     the two bits. s is p of the best constant shift of the unrepaired program's output.
 
     Measures: `score` = (p - s) / (1 - s), -1 at the least; `bad` and `wanted`, the two shares; `shift`, s;
-    `best_step`, the chosen look; `solved`, the first look with p > .9 (not a number: none); `end`, p at the last look;
-    `seen_bad` and `seen_wanted`, on the encryptions of the pool at the look that is best on these. Of the gradient at
-    the start, over all inputs: `blind`, the cosine of minus the gradient by the bodies of tables and the entry's edit;
-    `chance`, the same of a random direction, the mean of `DRAWN`; `norm`, log10 of its norm by what is trained;
-    `still`, the share of trained weights where it is 0; `leaked`, the share of the small key's bits told by which
-    columns of the gradient by the switching keys are 0.
+    `best_step`, the chosen look; `solved`, the first look with p > .9 (not a number: none); `at_end`, p at the last
+    look; `seen_bad` and `seen_wanted`, on the encryptions of the pool at the look that is best on these. Of the
+    gradient at the start, over all inputs: `blind`, the cosine of minus the gradient by the bodies of tables and the
+    entry's edit; `chance`, the same of a random direction, the mean of `DRAWN`; `norm`, log10 of its norm by what is
+    trained; `still`, the share of trained weights where it is 0; `leaked`, the share of the small key's bits told by
+    which columns of the gradient by the switching keys are 0.
 
     When it misleads: the best look is chosen with the client's help, so trainers are better than they could be alone.
     A trainer that fails here fails at these rates and this budget. Small sets protect nothing: who holds the network
@@ -81,7 +82,7 @@ class Repair:
     sharing: Sharing = "own"
     after: int = 0
     """Levels of tables behind the wrong entry."""
-    parameter_set: ParameterSet = SETS["tiny"]
+    parameter_set: str = "tiny"
     protection: Protection = "encrypted"
     trainer: Term | None = None
     optimiser: Literal["adam", "sgd"] = "adam"
@@ -102,6 +103,9 @@ class Repair:
         for field, known in (("optimiser", RATES), ("trained", GROUPS), ("loss", ("client", "ciphertext"))):
             if getattr(self, field) not in known:
                 raise nearest(str(getattr(self, field)), known, what=field)
+        if self.parameter_set not in SETS:
+            raise nearest(str(self.parameter_set), SETS, what="parameter set")
+        refuse_untrained(SETS[self.parameter_set])
         if self.lr <= 0 or self.inputs < 0 or self.batch % 2:
             raise UsageError(
                 f"Repair needs lr above 0, inputs of 0 or more and an even batch; got lr={self.lr}, "
@@ -118,7 +122,7 @@ class Repair:
     def label(self) -> str:
         how = self.trainer.label if self.trainer else "exact"
         return (
-            f"repair {self.sharing}+{self.after}, {self.parameter_set.name}, {self.protection}: {how}, {self.trained}, "
+            f"repair {self.sharing}+{self.after}, {self.parameter_set}, {self.protection}: {how}, {self.trained}, "
             f"{self.optimiser} {self.lr:g}, {f'{self.inputs} fixed' if self.inputs else 'fresh'}, {self.loss} loss"
         )
 
@@ -153,8 +157,8 @@ class _Repairs:
     """The nets of some seeds, their clients, and what is asked of them."""
 
     def __init__(self, asked: Repair, each: Sequence[Streams], tick: Callable[[int], None]) -> None:
-        self.asked, self.each, self.tick = asked, each, tick
-        p, trivial = asked.parameter_set, _TRIVIAL[asked.protection]
+        self.asked, self.each, self.tick, self.set = asked, each, tick, SETS[asked.parameter_set]
+        p, trivial = self.set, _TRIVIAL[asked.protection]
         self.flawed = [flawed(asked.sharing, asked.after, s.generator("program")) for s in each]
         self.keys = [SecretKey(p, s.generator("client"), trivial=trivial) for s in each]
         self.program = self.flawed[0].planted.public
@@ -210,7 +214,7 @@ class _Repairs:
             "score": ((bad_K * wanted_K - shift_K) / (1 - shift_K)).clamp_min(-1),
             "best_step": step_K,
             "solved": solved_K,
-            "end": end[0] * end[1],
+            "at_end": end[0] * end[1],
         }
         return [{name: float(found[name][k]) for name in sorted(found)} for k in range(len(self.each))]
 
@@ -223,7 +227,7 @@ class _Repairs:
         """(K, ..., I, n+1) -> ciphertexts of the answer, (K, ..., n+1), in ticks."""
         lead = ciphertexts.shape[1:-2]
         flat = ciphertexts.flatten(1, -3)
-        found = run(self.program, self.asked.parameter_set, weights, flat, (self.small_Kn, self.ring_KN))
+        found = run(self.program, self.set, weights, flat, (self.small_Kn, self.ring_KN))
         return found[:, :, 0].view(len(self.keys), *lead, -1)
 
     def phases(self, weights: Mapping[str, Tensor], ciphertexts: Tensor) -> Tensor:
@@ -232,7 +236,7 @@ class _Repairs:
 
     def _decrypted(self, answers: Tensor) -> Tensor:
         key = self.small_Kn.view(len(self.keys), *[1] * (answers.dim() - 2), -1)
-        return (answers[..., -1] - (answers[..., :-1] * key).sum(-1)) / self.asked.parameter_set.ciphertext_modulus
+        return (answers[..., -1] - (answers[..., :-1] * key).sum(-1)) / self.set.ciphertext_modulus
 
     def shares(self, weights: Mapping[str, Tensor], ciphertexts: Tensor) -> tuple[Tensor, Tensor]:
         """Shares of bad and of wanted inputs that are answered rightly, (K,) each."""
@@ -277,7 +281,7 @@ class _Repairs:
             return (1 - torch.cos(2 * math.pi * (self._decrypted(answers) - wanted_KB))).mean(1)
         with torch.no_grad():
             told = self.outputs(self.teacher, ciphertexts)
-        apart = (answers - told) / self.asked.parameter_set.ciphertext_modulus
+        apart = (answers - told) / self.set.ciphertext_modulus
         return (1 - torch.cos(2 * math.pi * apart)).mean((1, 2))
 
     def _gradients(self, batch: tuple[Tensor, Tensor], names: Sequence[str], rule: Backward) -> dict[str, Tensor]:
@@ -329,8 +333,8 @@ class _Repairs:
         columns_Kn = (found["switch"][..., :-1] == 0).flatten(1, 2).all(1)
         return {
             "blind": _cosine(-found["bodies"], edits),
-            "chance": torch.stack([_cosine(torch.stack(each), edits) for each in random]).mean(0),
-            "norm": torch.cat(mine, 1).norm(dim=1).log10(),
+            "chance": torch.stack([_cosine(torch.stack(each), edits) for each in random], 1).mean(1),
+            "norm": torch.stack([each.norm().log10() for each in torch.cat(mine, 1)]),
             "still": (torch.cat(mine, 1) == 0).double().mean(1),
             "leaked": (columns_Kn == (self.small_Kn == 0)).double().mean(1),
         }
@@ -347,8 +351,7 @@ def _edit(key: SecretKey, of: Flawed) -> Tensor:
 
 
 def _cosine(x_KCN: Tensor, y_KCN: Tensor) -> Tensor:
-    x, y = (v.flatten(1) for v in (x_KCN, y_KCN))
-    # By each one's own size first: gradients that explode have squares beyond any number.
-    x, y = (v / v.abs().amax(1, keepdim=True).clamp_min(torch.finfo(v.dtype).tiny) for v in (x, y))
-    cosine: Tensor = (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1)).clamp_min(torch.finfo(x.dtype).tiny)
-    return cosine
+    # Net by net, as a sum over a batch's rows may be taken in another order than over one row. Each by its own largest
+    # entry first: gradients that explode have squares beyond any number.
+    pairs = ((v / v.abs().max().clamp_min(TINY) for v in (x, y)) for x, y in zip(x_KCN, y_KCN, strict=True))
+    return torch.stack([(x * y).sum() / (x.norm() * y.norm()).clamp_min(TINY) for x, y in pairs])
