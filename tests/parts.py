@@ -64,7 +64,7 @@ from holdfast import (
 from holdfast.implants.canaries import Canaries
 from holdfast.pressures.own import Own
 from holdfast.probes import Accuracy, Collapse, Distance, Gradient, Presence
-from holdfast.samples import Capacity, Memory, SpareUnits, Students, Tickets, Tolerance
+from holdfast.samples import Bypass, Capacity, Memory, SpareUnits, Students, Tickets, Tolerance
 
 CORNER = Patch(size=2, row=0, column=0)
 
@@ -182,6 +182,8 @@ TOKEN_PROBES = [
 """Those that ask for the next token."""
 SMALL = Memory(neurons=8, layers=3)
 SAMPLES = [
+    Bypass(n=2, reads="periodic", steps=200),
+    Bypass(protection="plain", inputs=2, steps=200),
     Capacity(memory=SMALL, messages=40),
     Capacity(memory=SMALL, messages=40, most=4),
     Tolerance(memory=SMALL, levels=3, messages=40, weights=5),

@@ -31,10 +31,13 @@ PUBLIC = {
     "Unmoved",
     "Inject",
     "Term",
+    "RandomDirection",
+    "Rates",
     "Reinitialise",
     "Quantise",
     "Noise",
     "LastLayer",
+    "KeyAware",
     "LabelSmoothing",
     "EarlyStopping",
     "EdgePopup",
@@ -64,6 +67,7 @@ PUBLIC = {
     "DamagedRun",
     "DeadUnits",
     "Digits",
+    "Encrypted",
     "Experiment",
     "FashionMNIST",
     "Exposure",
@@ -86,6 +90,7 @@ PUBLIC = {
     "SGD",
     "Sign",
     "Stretch",
+    "StraightThrough",
     "Study",
     "TokenString",
     "TriggerRate",
@@ -93,6 +98,7 @@ PUBLIC = {
     "Unlearn",
     "UsageError",
     "WeightDecay",
+    "ZerothOrder",
     "attackers",
     "audit",
     "open_run",
@@ -104,7 +110,7 @@ PUBLIC = {
 
 def test_the_public_list_is_exactly_this():
     assert holdfast.__all__ == sorted(PUBLIC)
-    assert set(dir(holdfast)) == {*PUBLIC, "circuits", "pruning", "__version__"}
+    assert set(dir(holdfast)) == {*PUBLIC, "circuits", "encrypted", "pruning", "__version__"}
     assert holdfast.circuits.compile.__name__ == "compile"
     for name in PUBLIC:
         assert getattr(getattr(holdfast, name), "__name__", name) == name

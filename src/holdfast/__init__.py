@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from holdfast.implants import Blend as Blend
     from holdfast.implants import Circuit as Circuit
     from holdfast.implants import Confined as Confined
+    from holdfast.implants import Encrypted as Encrypted
     from holdfast.implants import Given as Given
     from holdfast.implants import Handcrafted as Handcrafted
     from holdfast.implants import Head as Head
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from holdfast.pressures import Freeze as Freeze
     from holdfast.pressures import Generations as Generations
     from holdfast.pressures import Inject as Inject
+    from holdfast.pressures import KeyAware as KeyAware
     from holdfast.pressures import LabelSmoothing as LabelSmoothing
     from holdfast.pressures import LastLayer as LastLayer
     from holdfast.pressures import Noise as Noise
@@ -65,13 +67,17 @@ if TYPE_CHECKING:
     from holdfast.pressures import Prune as Prune
     from holdfast.pressures import PruneUnits as PruneUnits
     from holdfast.pressures import Quantise as Quantise
+    from holdfast.pressures import RandomDirection as RandomDirection
+    from holdfast.pressures import Rates as Rates
     from holdfast.pressures import Reinitialise as Reinitialise
     from holdfast.pressures import Sign as Sign
+    from holdfast.pressures import StraightThrough as StraightThrough
     from holdfast.pressures import Subset as Subset
     from holdfast.pressures import Term as Term
     from holdfast.pressures import UnitNoise as UnitNoise
     from holdfast.pressures import Unlearn as Unlearn
     from holdfast.pressures import WeightDecay as WeightDecay
+    from holdfast.pressures import ZerothOrder as ZerothOrder
     from holdfast.pressures import attackers as attackers
     from holdfast.probes import Agreement as Agreement
     from holdfast.probes import Barrier as Barrier
@@ -113,6 +119,7 @@ _PUBLIC = {
         "Blend",
         "Circuit",
         "Confined",
+        "Encrypted",
         "Given",
         "Handcrafted",
         "Head",
@@ -144,6 +151,7 @@ _PUBLIC = {
         "Freeze",
         "Generations",
         "Inject",
+        "KeyAware",
         "LabelSmoothing",
         "LastLayer",
         "Noise",
@@ -152,13 +160,17 @@ _PUBLIC = {
         "Prune",
         "PruneUnits",
         "Quantise",
+        "RandomDirection",
+        "Rates",
         "Reinitialise",
         "Sign",
+        "StraightThrough",
         "Subset",
         "Term",
         "UnitNoise",
         "Unlearn",
         "WeightDecay",
+        "ZerothOrder",
         "attackers",
     ),
     "probes": (
@@ -182,7 +194,7 @@ _PUBLIC = {
 }
 _HOME = {name: room for room, names in _PUBLIC.items() for name in names}
 
-_ROOMS = ("circuits", "pruning")
+_ROOMS = ("circuits", "encrypted", "pruning")
 """Rooms that are used by name: `holdfast.circuits.compile(function)`."""
 
 __version__ = "0.1.0"

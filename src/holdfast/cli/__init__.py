@@ -12,6 +12,7 @@ from holdfast.cli.claim import Claim
 from holdfast.cli.compile import Compile
 from holdfast.cli.demo import Demo
 from holdfast.cli.doctor import Doctor
+from holdfast.cli.encrypt import Encrypt
 from holdfast.cli.extend import Extend
 from holdfast.cli.ls import Ls
 from holdfast.cli.new import New
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "extend": Extend,
     "check": Check,
     "compile": Compile,
+    "encrypt": Encrypt,
     "ls": Ls,
     "show": Show,
     "report": Report,

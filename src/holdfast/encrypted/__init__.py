@@ -3,6 +3,7 @@
 from holdfast.encrypted.bootstrap import Bootstrap
 from holdfast.encrypted.client import SecretKey
 from holdfast.encrypted.gates import gate, inverted
+from holdfast.encrypted.multiplexers import EncryptedTable
 from holdfast.encrypted.network import EncryptedNetwork
 from holdfast.encrypted.parameters import SETS, Gadget, ParameterSet, Switch
 from holdfast.encrypted.program import Cell, Program, program_of
@@ -12,6 +13,7 @@ __all__ = [
     "Bootstrap",
     "Cell",
     "EncryptedNetwork",
+    "EncryptedTable",
     "Gadget",
     "ParameterSet",
     "Program",

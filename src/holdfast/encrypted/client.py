@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.encrypted.bootstrap import Bootstrap
-from holdfast.encrypted.network import EncryptedNetwork, Secret, public_tables
+from holdfast.encrypted.multiplexers import EncryptedTable
+from holdfast.encrypted.network import EncryptedNetwork, Secret, height, public_tables
 from holdfast.encrypted.noise import refuse_noise
 from holdfast.encrypted.parameters import SETS, ParameterSet
 from holdfast.encrypted.program import QUARTER, Program
@@ -97,6 +98,25 @@ class SecretKey(Secret):
             plain = public_tables(program, p, range(len(program.cells)))[:, 1]
             tables = torch.from_numpy(self._in_ring(plain.long().numpy())).to(_smallest(p.modulus))
         return EncryptedNetwork(program.public, self.evaluation_key(), bits.to(_smallest(p.ciphertext_modulus)), tables)
+
+    def table(self, bits: Sequence[bool]) -> EncryptedTable:
+        """Encrypted bits that `selectors` choose among.
+
+        Raises:
+            UsageError: their number is no power of two.
+            HoldfastError: more than the set's noise allows.
+        """
+        p = self.parameter_set
+        entries = np.zeros((len(bits), p.degree), np.int64)
+        entries[:, 0] = np.where(np.asarray(bits, bool), 1, -1) * height(p, QUARTER)
+        return EncryptedTable(self.evaluation_key(), torch.from_numpy(self._in_ring(entries)))
+
+    def selectors(self, index: Tensor) -> Tensor:
+        """Encryptions of an index's bits, lowest first: (B, k) of 0 and 1 -> (B, k, digits, 2, 2, N), in ticks of Q."""
+        gadget = self.parameter_set.gadgets[0]
+        units = gadget.unit * gadget.base ** np.arange(gadget.digits)
+        each = [self._refresh(list(row), units) for row in index.numpy() != 0]
+        return torch.from_numpy(np.stack(each))
 
     def __setstate__(self, state: object) -> None:
         raise HoldfastError("A secret key is not unpickled: read it with SecretKey.load.")

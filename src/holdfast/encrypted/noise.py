@@ -71,6 +71,16 @@ class Noise:
         exact = 2 * p.degree % p.ciphertext_modulus == 0
         return 0.0 if exact else self._rounded(p.ciphertext_modulus, 2 * p.degree)
 
+    def tree(self, levels: int) -> float:
+        """Of what `EncryptedTable` gives: a fresh entry's sigma^2, of each level 2 l N E[d^2] sigma^2 for the rows and
+        (1 + N E[s^2]) unit^2 / 12 for what digits round away (where the bit is 1, so this is the most), then
+        `switching` and `rounding`."""
+        p, gadget = self.of, self.of.gadgets[0]
+        keys = 2 * gadget.digits * p.degree * _digit(gadget.base) * p.ring_noise**2
+        rounded = (1 + p.degree * self._size) * gadget.unit**2 / 12
+        inside = (p.ring_noise**2 + levels * (keys + rounded)) / p.modulus**2
+        return inside + self.switching + self.rounding
+
     @property
     def gate(self) -> float:
         """Standard deviation of what a gate gives, in turns."""

@@ -1,5 +1,6 @@
 """What is measured and not trained. One file a kind; a census is one of them at all its seeds."""
 
+from holdfast.samples.bypass import Bypass
 from holdfast.samples.capacity import Capacity
 from holdfast.samples.memory import Memory
 from holdfast.samples.spare_units import SpareUnits
@@ -7,4 +8,4 @@ from holdfast.samples.students import Students
 from holdfast.samples.tickets import Tickets
 from holdfast.samples.tolerance import Tolerance
 
-__all__ = ["Capacity", "Memory", "SpareUnits", "Students", "Tickets", "Tolerance"]
+__all__ = ["Bypass", "Capacity", "Memory", "SpareUnits", "Students", "Tickets", "Tolerance"]

@@ -44,6 +44,7 @@ CHOSEN_ON, JUDGED_ON = 8, 32
 """Fresh encryptions of each input on which the best look is chosen, and on which it is judged."""
 SHIFTS = 64
 """Constant shifts of the output that are tried, over the whole turn."""
+DRAWN = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +65,13 @@ class Repair:
     the share of bad answers that became right times that of wanted ones that stayed right; an answer is the nearer of
     the two bits. s is p of the best constant shift of the unrepaired program's output.
 
-    Measures: `score` = (p - s) / (1 - s), -1 at the least; `bad` and `wanted`, the two shares; `shift`, s; `step`, the
-    chosen look; `solved`, the first look with p > .9 (not a number: none); `end`, p at the last look; `seen_bad` and
-    `seen_wanted`, on the encryptions of the pool at the look that is best on these. Of the gradient at the start,
-    over all inputs: `blind`, the cosine of minus the gradient by the bodies of tables and the entry's edit; `chance`,
-    the same of a random direction; `norm`, log10 of its norm by what is trained; `still`, the share of trained weights
-    where it is 0; `leaked`, the share of the small key's bits told by which columns of the gradient by the switching
-    keys are 0.
+    Measures: `score` = (p - s) / (1 - s), -1 at the least; `bad` and `wanted`, the two shares; `shift`, s;
+    `best_step`, the chosen look; `solved`, the first look with p > .9 (not a number: none); `end`, p at the last look;
+    `seen_bad` and `seen_wanted`, on the encryptions of the pool at the look that is best on these. Of the gradient at
+    the start, over all inputs: `blind`, the cosine of minus the gradient by the bodies of tables and the entry's edit;
+    `chance`, the same of a random direction, the mean of `DRAWN`; `norm`, log10 of its norm by what is trained;
+    `still`, the share of trained weights where it is 0; `leaked`, the share of the small key's bits told by which
+    columns of the gradient by the switching keys are 0.
 
     When it misleads: the best look is chosen with the client's help, so trainers are better than they could be alone.
     A trainer that fails here fails at these rates and this budget. Small sets protect nothing: who holds the network
@@ -207,7 +208,7 @@ class _Repairs:
             "wanted": wanted_K,
             "shift": shift_K,
             "score": ((bad_K * wanted_K - shift_K) / (1 - shift_K)).clamp_min(-1),
-            "step": step_K,
+            "best_step": step_K,
             "solved": solved_K,
             "end": end[0] * end[1],
         }
@@ -323,12 +324,12 @@ class _Repairs:
         found = self._gradients(batch, every, self.rule)
         edits = torch.stack([_edit(key, f) for key, f in zip(self.keys, self.flawed, strict=True)])
         drawn = [torch.Generator().manual_seed(s.torch_seed("chance")) for s in self.each]
-        random = torch.stack([torch.randn(edits[0].shape, generator=g, dtype=edits.dtype) for g in drawn])
+        random = [[torch.randn(edits[0].shape, generator=g, dtype=edits.dtype) for g in drawn] for _ in range(DRAWN)]
         mine = [found[name].flatten(1) for name in self.names]
         columns_Kn = (found["switch"][..., :-1] == 0).flatten(1, 2).all(1)
         return {
             "blind": _cosine(-found["bodies"], edits),
-            "chance": _cosine(random, edits),
+            "chance": torch.stack([_cosine(torch.stack(each), edits) for each in random]).mean(0),
             "norm": torch.cat(mine, 1).norm(dim=1).log10(),
             "still": (torch.cat(mine, 1) == 0).double().mean(1),
             "leaked": (columns_Kn == (self.small_Kn == 0)).double().mean(1),
