@@ -13,9 +13,10 @@ then a line for each figure:
   something else the times are too long, but the ratios hold.
 - `largest_rounding_std128`: by how many ticks a sum was off the whole number that it stands for, at most, in those
   gates. From 1/2 on it would be taken for another one.
-- `decryption_failures_SET`: gates of gates' outputs that gave the wrong bit, in M / 4 minutes; the largest share of
-  failures that such a count leaves open at 95 % (Clopper and Pearson, one side; for none of n about 3 / n); and the
-  share by the formulas (`Noise`), far too small to be seen. Gates and bits are drawn at random; one key of each set.
+- `decryption_failures_SET`: gates of gates' outputs that gave the wrong bit, in an equal part of the M minutes; the
+  largest share of failures that such a count leaves open at 95 % (Clopper and Pearson, one side; for none of n about
+  3 / n); and the share by the formulas (`Noise`), far too small to be seen. Gates and bits are drawn at random; one key
+  of each set.
 """
 
 import argparse

@@ -17,16 +17,17 @@ TRUTH = {
     "nor": lambda a, b: 1 - (a | b),
     "xnor": lambda a, b: 1 - (a ^ b),
 }
+NAMES = ("tiny", "small", "toy", "medium", "large")
 PAIRS = torch.tensor(list(itertools.product((0, 1), repeat=2)) * 4)
 
 
 @pytest.fixture(scope="module")
 def keys():
-    made = {name: SecretKey(SETS[name], np.random.default_rng(7)) for name in ("tiny", "small", "toy")}
+    made = {name: SecretKey(SETS[name], np.random.default_rng(7)) for name in NAMES}
     return {name: (key, key.evaluation_key()) for name, key in made.items()}
 
 
-@pytest.mark.parametrize("name", ["tiny", "small", "toy"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("which", TRUTH)
 def test_a_gate_is_what_it_is_on_bits(keys, name, which):
     key, network = keys[name]

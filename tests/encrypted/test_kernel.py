@@ -10,7 +10,7 @@ import torch
 from holdfast import HoldfastError
 from holdfast.encrypted import SETS, Bootstrap, Gadget, SecretKey, Switch, bootstrap, gate, kernel
 
-NAMES = ("tiny", "small", "toy")
+NAMES = ("tiny", "small", "toy", "medium", "large")
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def loss(key, trained, sent):
     return (1 - torch.cos(2 * math.pi * (phases(key, trained(sent)) - 0.1))).mean()
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
+@pytest.mark.parametrize("name", ["tiny", "small", "medium"])
 @pytest.mark.parametrize("form", [{}, {"tables": 3, "hidden": True}, {"tables": 2}])
 def test_it_answers_as_the_evaluated_network_to_the_tick(name, form):
     key, network, trained = made(name, **form)

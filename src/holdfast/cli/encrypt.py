@@ -105,6 +105,7 @@ class Encrypt:
             "circuit": program.name,
             "set": p.name,
             "security_bits": p.bits,
+            "insecure": p.insecure,
             "inputs": program.input_bits,
             "outputs": len(program.output_bits),
             "fixed_bits": len(program.fixed),
@@ -151,14 +152,13 @@ def _refuse_place(to: Path) -> None:
 
 
 def _said(record: dict[str, Any]) -> str:
-    bits = record["security_bits"]
+    warning = " (INSECURE: for experiments)" if record["insecure"] else ""
     tables = "encrypted tables" if record["hidden_tables"] else "public gates"
     held = f", {record['fixed_bits']} bits held encrypted" if record["fixed_bits"] else ""
     lines = [
         f"{record['circuit']}: {record['inputs']} bits in, {record['outputs']} out{held}",
         f"program   {record['cells']:,} {tables} in {record['levels']:,} levels",
-        f"set       {record['set']}: "
-        + (f"{bits:.0f} bits of security" if bits else "NO SECURITY: it is for experiments, and hides nothing"),
+        f"set       {record['set']}: {record['security_bits']:.0f} bits of security{warning}",
         f"keys      {record['key_numbers']:,} numbers, made in {record['key_seconds']:.1f} s",
         f"noise     {record['expected_wrong_bits']:.1g} wrong bits to be expected in an evaluation",
         f"checked   {record['wrong_bits']} wrong bits on {record['checked']:,} inputs, {record['ms_per_cell']:.2g} ms "

@@ -84,7 +84,7 @@ def refuse_untrained(p: ParameterSet) -> None:
     if p.secret != "binary" or p.switch.table or len(p.gadgets) > 1:
         raise UsageError(
             f"Keys of {p.name} are evaluated and not trained: they are OpenFHE's, with one row for each value of a "
-            f"digit. Train one of the project's own sets (tiny, small)."
+            f"digit. Train one of the project's own sets (tiny, small, medium, large)."
         )
 
 

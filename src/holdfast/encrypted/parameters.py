@@ -9,6 +9,9 @@ from typing import Literal
 
 from holdfast.errors import UsageError
 
+SECURE = 100
+"""Bits below which a set is called insecure."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gadget:
@@ -69,8 +72,11 @@ class ParameterSet:
     """Standard deviation of errors in the ring, in ticks of Q."""
     fresh_noise: float
     """Of fresh ciphertexts, in turns."""
-    bits: float | None
-    """Security in bits, as the docs say by what; None: none at all."""
+    bits: float
+    """log2 of what the cheapest attack costs of those that were estimated. An estimate, no proof, and one that new
+    attacks lower; docs/encrypted.md says by what it is."""
+    weakest: str
+    """Which attack that is, and on which key."""
     source: str
 
     def __post_init__(self) -> None:
@@ -90,6 +96,11 @@ class ParameterSet:
         return sum(gadget.count for gadget in self.gadgets)
 
     @property
+    def insecure(self) -> bool:
+        """Whether nothing should rest on its keys being secret: fewer than `SECURE` bits."""
+        return self.bits < SECURE
+
+    @property
     def signs(self) -> int:
         """Keys of each step: one where the secret is of 0 and 1, two where it is of -1, 0 and 1."""
         return 1 if self.secret == "binary" else 2
@@ -101,8 +112,20 @@ class ParameterSet:
         return rotation + self.degree * self.switch.rows * (self.n + 1)
 
 
-def _binary(name: str, n: int, degree: int, digits: int, base: int, **more: object) -> ParameterSet:
-    """A set of the project's own: secrets of 0 and 1, moduli 2^32."""
+def _binary(
+    name: str,
+    n: int,
+    degree: int,
+    digits: int,
+    base: int,
+    *,
+    switch: tuple[int, int] = (3, 2**5),
+    ring_noise: float = 4.0,
+    small_noise: float = 2**12,
+    **more: object,
+) -> ParameterSet:
+    """A set of the project's own: secrets of 0 and 1, moduli 2^32, the same noise (in ticks) in all that is under the
+    small key. `switch`: its digits and their base."""
     return ParameterSet(
         name=name,
         n=n,
@@ -110,10 +133,10 @@ def _binary(name: str, n: int, degree: int, digits: int, base: int, **more: obje
         modulus=2**32,
         ciphertext_modulus=2**32,
         gadgets=(Gadget(unit=2**32 // base**digits, base=base, digits=digits, count=n),),
-        switch=Switch(modulus=2**32, base=2**5, digits=3, table=False, noise=2**12),
+        switch=Switch(modulus=2**32, digits=switch[0], base=switch[1], table=False, noise=small_noise),
         secret="binary",
-        ring_noise=4.0,
-        fresh_noise=2**-20,
+        ring_noise=ring_noise,
+        fresh_noise=small_noise / 2**32,
         **more,  # type: ignore[arg-type]
     )
 
@@ -138,18 +161,34 @@ def _openfhe(
 
 
 _LADDER = (
-    _binary("tiny", 8, 64, 3, 2**6, bits=None, source="the project's own; no security"),
-    _binary("small", 32, 128, 3, 2**6, bits=None, source="the project's own; no security"),
+    _binary(
+        "tiny", 8, 64, 3, 2**6,
+        bits=8, weakest="all small keys, tried", source="the project's own",
+    ),
+    _binary(
+        "small", 32, 128, 3, 2**6,
+        bits=32, weakest="all small keys, tried", source="the project's own",
+    ),
     _openfhe(
         "toy", 64, 512, 512, (Gadget(unit=2**9, base=2**9, digits=2, count=64),),
         Switch(modulus=134_215_681, base=25, digits=6, table=True, noise=3.19),
-        bits=None, source="OpenFHE 1.6.1, TOY, read from its context; no security",
+        bits=38.1, weakest="primal uSVP, small key", source="OpenFHE 1.6.1, TOY, read from its context",
+    ),
+    _binary(
+        "medium", 128, 256, 3, 2**6, switch=(5, 2**3), ring_noise=2**7, small_noise=2**14,
+        bits=40.0, weakest="primal uSVP, small key",
+        source="the project's own: noise that leaves tables of three bits room",
+    ),
+    _binary(
+        "large", 368, 512, 4, 2**4, switch=(7, 2**2), ring_noise=2**12, small_noise=2**18,
+        bits=77.2, weakest="dual hybrid, both keys alike",
+        source="the project's own: all the noise that gates leave room for, shared so that both keys are as strong",
     ),
     _openfhe(
         "std128", 554, 1024, 2048,
         (Gadget(unit=2**7, base=2**7, digits=3, count=303), Gadget(unit=2**9, base=2**9, digits=2, count=251)),
         Switch(modulus=2**15, base=2**8, digits=2, table=True, noise=3.19),
-        bits=128.4, source="OpenFHE 1.6.1, STD128, read from its context",
+        bits=124.0, weakest="dual hybrid, small key", source="OpenFHE 1.6.1, STD128, read from its context",
     ),
 )  # fmt: skip
 SETS = {each.name: each for each in _LADDER}
