@@ -75,6 +75,13 @@ def test_a_loss_through_decryption_leaks_the_key_and_one_of_ciphertexts_does_not
     assert means(Repair(steps=1, loss="ciphertext"))["leaked"] < 0.8
 
 
+def test_who_reads_the_key_off_the_loss_can_use_it():
+    """The loss is all that such a trainer is told, and it repairs as one that was given the keys."""
+    given, read = (means(Repair(trainer=KeyAware(), key=key, steps=10)) for key in ("given", "read"))
+    assert read == pytest.approx(given, nan_ok=True)
+    assert read["score"] > 0.7
+
+
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
@@ -88,6 +95,7 @@ def test_a_loss_through_decryption_leaks_the_key_and_one_of_ciphertexts_does_not
         ({"batch": 3}, "even batch"),
         ({"trainer": SGD(lr=0.1)}, "trainer is None or"),
         ({"trained": "table"}, "tables"),
+        ({"key": "read"}, "trainer=KeyAware"),
     ],
 )
 def test_what_is_refused(fields, match):

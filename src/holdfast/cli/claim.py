@@ -14,7 +14,7 @@ class Claim(Running):
     """Settle one claim of the debate: run its study, judge its parts, print verdict, controls and anchors."""
 
     name: tyro.conf.Positional[str]
-    """spare, lottery-ticket, distillation, every-weight, shared-neurons, rare-trigger, one-bit-neurons,
+    """spare, lottery-ticket, distillation, every-weight, encrypted-chip, shared-neurons, rare-trigger, one-bit-neurons,
     any-algorithm or outside-main."""
     size: Literal["quick", "full"] = "quick"
     """quick: about a minute; full: up to an hour."""

@@ -39,6 +39,7 @@ RATES = {
     "sgd": {"rotation": 1e-6, "switch": 6e-5},
 }
 """Of keys, over that of tables: as many digits multiply them that equal rates destroy the network at the first step."""
+LOSSES, SOURCES = ("client", "ciphertext"), ("given", "read")
 LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600)
 CHOSEN_ON, JUDGED_ON = 8, 32
 """Fresh encryptions of each input on which the best look is chosen, and on which it is judged."""
@@ -61,6 +62,9 @@ class Repair:
     - `loss`: `client`, 1 - cos 2 pi (phase - wanted), differentiated through decryption, which hands the trainer the
       small key (`leaked`); `ciphertext`, the same of each number of the answer's ciphertext and of that which the
       corrected program, encrypted anew, gives.
+
+    - `key`: of `KeyAware`: `given`, or `read`: the small key from which columns of the first gradient by the switching
+      keys are 0, and with it the ring's key from what these keys encrypt. So no client tells it anything but the loss.
 
     Of the looks (steps 1, 2, 5, 10, ... `steps`) the one with the best p on fresh ciphertexts is judged on others. p is
     the share of bad answers that became right times that of wanted ones that stayed right; an answer is the nearer of
@@ -91,6 +95,8 @@ class Repair:
     trained: Literal["tables", "all", "switch"] = "tables"
     inputs: int = 0
     loss: Literal["client", "ciphertext"] = "client"
+    key: Literal["given", "read"] = "given"
+    """Of `KeyAware`: where its keys come from."""
     steps: int = 200
     batch: int = 32
 
@@ -100,7 +106,7 @@ class Repair:
         for field, kind in (("sharing", Sharing), ("protection", Protection)):
             if getattr(self, field) not in get_args(kind):
                 raise nearest(str(getattr(self, field)), get_args(kind), what=field)
-        for field, known in (("optimiser", RATES), ("trained", GROUPS), ("loss", ("client", "ciphertext"))):
+        for field, known in (("optimiser", RATES), ("trained", GROUPS), ("loss", LOSSES), ("key", SOURCES)):
             if getattr(self, field) not in known:
                 raise nearest(str(getattr(self, field)), known, what=field)
         if self.parameter_set not in SETS:
@@ -115,12 +121,14 @@ class Repair:
             raise UsageError(f"Repair's trainer is None or one of five terms, see its docstring; got {self.trainer!r}.")
         if self.sharing != "shared" and self.after != {"own": 0, "every": 2}[self.sharing]:
             raise UsageError(f"Programs that are {self.sharing!r} have after={0 if self.sharing == 'own' else 2}.")
+        if self.key == "read" and not isinstance(self.trainer, KeyAware):
+            raise UsageError("key='read' is of trainer=KeyAware(): no other one uses a key.")
         if self.sharing == "shared" and self.after < 1:
             raise UsageError(f"Programs that are 'shared' have after=1 or more; got {self.after}.")
 
     @property
     def label(self) -> str:
-        how = self.trainer.label if self.trainer else "exact"
+        how = (self.trainer.label if self.trainer else "exact") + (" read off the loss" if self.key == "read" else "")
         return (
             f"repair {self.sharing}+{self.after}, {self.parameter_set}, {self.protection}: {how}, {self.trained}, "
             f"{self.optimiser} {self.lr:g}, {f'{self.inputs} fixed' if self.inputs else 'fresh'}, {self.loss} loss"
@@ -170,7 +178,9 @@ class _Repairs:
         self.bad_KX = torch.from_numpy(np.stack([f.bad_N for f in self.flawed]))
         self.bits_XI = torch.from_numpy(self.flawed[0].bits_NI).long()
         self.small_Kn = torch.from_numpy(np.stack([k.small_n for k in self.keys])).double()
-        self.ring_KN = torch.from_numpy(np.stack([k.ring_N for k in self.keys])).double()
+        ring_KN = torch.from_numpy(np.stack([k.ring_N for k in self.keys])).double()
+        self.known = self.small_Kn, ring_KN
+        """The keys that gradients may pass by."""
         self.chosen_on, self.judged_on = self.encrypted(CHOSEN_ON), self.encrypted(JUDGED_ON)
         self.pool = self.encrypted(asked.inputs) if asked.inputs else None
         if asked.loss == "ciphertext":
@@ -185,6 +195,8 @@ class _Repairs:
 
     def measures(self) -> list[dict[str, float]]:
         found = self._at_start()
+        if self.asked.key == "read":
+            self.known = self._read()
         with torch.no_grad():
             shift_K = self._shift(self.phases(self.start, self.judged_on))
         best_K, seen_K = torch.full((len(self.each),), -1.0), torch.full((len(self.each),), -1.0)
@@ -227,7 +239,7 @@ class _Repairs:
         """(K, ..., I, n+1) -> ciphertexts of the answer, (K, ..., n+1), in ticks."""
         lead = ciphertexts.shape[1:-2]
         flat = ciphertexts.flatten(1, -3)
-        found = run(self.program, self.set, weights, flat, (self.small_Kn, self.ring_KN))
+        found = run(self.program, self.set, weights, flat, self.known)
         return found[:, :, 0].view(len(self.keys), *lead, -1)
 
     def phases(self, weights: Mapping[str, Tensor], ciphertexts: Tensor) -> Tensor:
@@ -320,12 +332,21 @@ class _Repairs:
             if step in looks:
                 yield step
 
-    def _at_start(self) -> dict[str, Tensor]:
-        """What the gradient at the start tells, over the inputs on which looks are chosen."""
+    def _first(self, rule: Backward) -> dict[str, Tensor]:
+        """The gradient at the start, over the inputs on which looks are chosen."""
         at_KB = torch.arange(len(self.bits_XI)).repeat_interleave(CHOSEN_ON).expand(len(self.each), -1)
-        batch = self.chosen_on.flatten(1, 2), at_KB
-        every = GROUPS["all"]
-        found = self._gradients(batch, every, self.rule)
+        return self._gradients((self.chosen_on.flatten(1, 2), at_KB), GROUPS["all"], rule)
+
+    def _read(self) -> tuple[Tensor, Tensor]:
+        """The small key, as the gradient tells it, and the ring's key, as the switching keys encrypt it under that."""
+        small_Kn = (self._first(EXACT)["switch"][..., :-1] != 0).flatten(1, 2).any(1).double()
+        top = self.start["switch"][:, :, -1]  # z_j / base + error, in turns
+        phases_KN = top[..., -1] - (top[..., :-1] * small_Kn[:, None]).sum(-1)
+        return small_Kn, (phases_KN * self.set.switch.base).round() % self.set.switch.base
+
+    def _at_start(self) -> dict[str, Tensor]:
+        """What the gradient at the start tells."""
+        found = self._first(self.rule)
         edits = torch.stack([_edit(key, f) for key, f in zip(self.keys, self.flawed, strict=True)])
         drawn = [torch.Generator().manual_seed(s.torch_seed("chance")) for s in self.each]
         random = [[torch.randn(edits[0].shape, generator=g, dtype=edits.dtype) for g in drawn] for _ in range(DRAWN)]
