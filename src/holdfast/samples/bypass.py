@@ -95,9 +95,9 @@ class Bypass:
     the share of bad answers that became right times that of wanted ones that stayed right; an answer is the nearer of
     the two bits. s is p of the best constant shift of the unrepaired program's output.
 
-    Measures, as those of `Repair`: `score` = (p - s) / (1 - s), -1 at the least; `bad` and `wanted`, the two shares;
+    Measures: `score` = (p - s) / (1 - s), -1 at the least; `bad` and `wanted`, the two shares;
     `shift`, s; `best_step`, the chosen look; `solved`, the first look with both shares above .95 (not a number: none);
-    `end`, p at the last look; `seen_bad` and `seen_wanted`, on the pool at the look that is best there.
+    `at_end`, p at the last look; `seen_bad` and `seen_wanted`, on the pool at the look that is best there.
 
     Random streams: `program`, `client` (the secret), `weights`, `pool`, `chosen`, `judged`, `seen`, and `batch` by
     blocks of `BLOCK` steps. Torch's float32; inputs are reduced modulo 1 in float64 before.
@@ -276,7 +276,7 @@ class _Bypasses:
                 for name, share_K in zip(("seen_bad", "seen_wanted"), shares, strict=True):
                     found[name] = torch.where(better_K, share_K, found.get(name, share_K))
         bad_K, wanted_K = self.shares(kept, self.judged_on)
-        shift_K, end = self._shift(), self.shares(self.weights, self.judged_on)
+        shift_K, last = self._shift(), self.shares(self.weights, self.judged_on)
         found |= {
             "bad": bad_K,
             "wanted": wanted_K,
@@ -284,7 +284,7 @@ class _Bypasses:
             "score": ((bad_K * wanted_K - shift_K) / (1 - shift_K)).clamp_min(-1),
             "best_step": step_K,
             "solved": solved_K,
-            "end": end[0] * end[1],
+            "at_end": last[0] * last[1],
         }
         return [{name: float(found[name][net]) for name in sorted(found)} for net in range(k)]
 
