@@ -191,7 +191,7 @@ TOKEN_PROBES = [
 SMALL = Memory(neurons=8, layers=3)
 SAMPLES = [
     Bypass(n=2, reads="periodic", steps=200),
-    Bypass(protection="plain", inputs=2, steps=200),
+    Bypass(protection="plain", reads="cos/sin", inputs=2, steps=100),
     Capacity(memory=SMALL, messages=40),
     Capacity(memory=SMALL, messages=40, most=4),
     Tolerance(memory=SMALL, levels=3, messages=40, weights=5),
