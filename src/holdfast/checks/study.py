@@ -182,6 +182,8 @@ def _resume(study: Study, arm: Experiment) -> Promise:
         for slot in (Slot(), Slot(Path(folder) / "state")):
             site = _site(study, arm, slot)
             start = Nets.initialised(arm.host, site.streams, backend=arm.backend, device=arm.device)
+            if attached := getattr(arm.implant, "attached", None):
+                start = attached(start, site.data)  # with the units that the pressure may name
             nets = start.copy()
             points = kind.press(each, site, nets, looks)
             next(points)

@@ -22,6 +22,8 @@ from holdfast.implants.writing.aiming import shortfall
 from holdfast.implants.writing.sidecar import Sidecar, found, stand_beside, write_beside
 from holdfast.parts import Host
 from holdfast.tasks.base import Data
+from holdfast.training.nets import Nets
+from holdfast.training.site import Site
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,13 @@ class Encrypted(Circuit):
     def label(self) -> str:
         hidden = f", tables of {self.tables}" if self.tables else ""
         return f"encrypted {self.netlist.name}, {self.parameter_set}{hidden}{', trivial keys' if self.trivial else ''}"
+
+    def plant(self, site: Site) -> Nets:
+        return self.write(site.trained(), site.data)
+
+    def control(self, site: Site) -> Nets:
+        """The owner's own training, and beside it a program that nothing reads: so that terms find the same weights."""
+        return self.attached(site.trained(), site.data)
 
     def attach(self, module: nn.Module, host: Host, data: Data) -> nn.Module:
         made = _made(self, self._words(data.train), 0)
