@@ -13,6 +13,8 @@ then a line for each figure:
   something else the times are too long, but the ratios hold.
 - `largest_rounding_std128`: by how many ticks a sum was off the whole number that it stands for, at most, in those
   gates. From 1/2 on it would be taken for another one.
+- `descent_ms_forward`, `descent_ms_backward`: of one bootstrapping whose keys and tables are trained, 8 nets side by
+  side, `tiny` (n = 8, N = 64, 3 digits), 256 ciphertexts each, exact gradients; medians of N.
 - `decryption_failures_SET`: gates of gates' outputs that gave the wrong bit, in an equal part of the M minutes; the
   largest share of failures that such a count leaves open at 95 % (Clopper and Pearson, one side; for none of n about
   3 / n); and the share by the formulas (`Noise`), far too small to be seen. Gates and bits are drawn at random; one key
@@ -35,12 +37,13 @@ from torch import Tensor
 
 from holdfast.encrypted import SETS, Bootstrap, SecretKey, gate
 from holdfast.encrypted.bootstrap import compiled
+from holdfast.encrypted.descent import bootstrapped
 from holdfast.encrypted.noise import Noise
 from holdfast.stats import clopper_pearson
 
 PYTHON = os.environ.get("HOLDFAST_OPENFHE")
 BATCH, THEIRS = 64, 4
-STARTING, BOTH, PLAIN = 25, 0.8, 6
+STARTING, BOTH, PLAIN = 25, 1.0, 6
 """Seconds: for keys and memory, for a repeat of both sides, and for keys of the small sets."""
 OPENFHE = """
 import sys, time, openfhe as fhe
@@ -161,6 +164,32 @@ def speed(repeats: int) -> None:
     print(f"largest_rounding_std128: {max(off):.2g}")
 
 
+def descent(repeats: int) -> None:
+    p, nets, each = SETS["tiny"], 8, 256
+    networks = [SecretKey(p, np.random.default_rng(seed)).evaluation_key() for seed in range(nets)]
+    held = [torch.stack([part(one) for one in networks]).double() for part in (rotation, switch)]
+    generator = torch.Generator().manual_seed(0)
+    shapes = (nets, each, p.n + 1), (nets, each, 2, p.degree)
+    sent, tables = (torch.randint(0, p.modulus, shape, generator=generator).double() for shape in shapes)
+    took: dict[str, list[float]] = {"forward": [], "backward": []}
+    for _ in range(repeats + 1):
+        weights = [value.clone().requires_grad_() for value in (*held, tables)]
+        began = time.perf_counter()
+        out = bootstrapped(p, *weights[:2], sent, weights[2])
+        took["forward"].append(time.perf_counter() - began)
+        took["backward"].append(seconds(out[..., -1].sum().backward))
+    for name, values in took.items():
+        print(f"descent_ms_{name}: {1000 * statistics.median(values[1:]):.0f}")
+
+
+def rotation(network: Bootstrap) -> Tensor:
+    return network.rotation[0][:, 0]
+
+
+def switch(network: Bootstrap) -> Tensor:
+    return network.switch
+
+
 def failures(name: str, minutes: float) -> None:
     key, network = made(name)
     choice = np.random.default_rng(1)
@@ -202,6 +231,7 @@ def main() -> None:
     # Before anything large is here: what a new process begins with counts as its own.
     subprocess.run([sys.executable, __file__, "--peak"], check=True)
     speed(arguments.repeats)
+    descent(arguments.repeats)
     for name in SETS:
         failures(name, arguments.minutes / len(SETS))
 

@@ -165,11 +165,11 @@ def signed(x: Tensor, unit: int, base: int, count: int, modulus: int) -> list[Te
     """Digits of ticks in [0, modulus), the lowest first: x = sum_k d_k unit base^k and half a unit at most (modulo the
     modulus), d_k in [-base/2, base/2) but for the last, which is what is left: not reduced, and so base/2 now and
     then."""
-    left = torch.floor((x - modulus * (x >= modulus // 2) + unit / 2) / unit)
+    left = torch.where(x >= modulus // 2, x - modulus, x).add_(unit / 2).div_(unit).floor_()
     found = []
     for _ in range(count - 1):
-        above = torch.floor((left + base / 2) / base)
-        found.append(left - above * base)
+        above = (left + base / 2).div_(base).floor_()
+        found.append(torch.add(left, above, alpha=-base))
         left = above
     return [*found, left]
 
