@@ -19,7 +19,7 @@ BITS = torch.tensor([[b >> i & 1 for i in range(3)] for b in range(8)])
 def made(name="tiny", seed=0, trivial="nothing", **form):
     key = SecretKey(SETS[name], np.random.default_rng(seed), trivial=trivial)
     network = key.network(program_of(NETLIST, **form))
-    return key, network, TrainedNetwork(network)
+    return key, network, TrainedNetwork.of(network)
 
 
 def phases(key, ciphertexts):
@@ -174,7 +174,7 @@ def test_what_is_refused():
     with pytest.raises(HoldfastError, match="does not go into the network"):
         trained.key = key
     with pytest.raises(UsageError, match="Keys of toy are evaluated and not trained"):
-        TrainedNetwork(SecretKey(SETS["toy"], np.random.default_rng(0)).network(program_of(NETLIST)))
+        TrainedNetwork.of(SecretKey(SETS["toy"], np.random.default_rng(0)).network(program_of(NETLIST)))
     with pytest.raises(UsageError, match=r"takes ciphertexts of shape \(B, 3, 9\)"):
         trained(torch.zeros(2, 2, 9, dtype=torch.float64))
     with backward(Backward("key")), pytest.raises(UsageError, match="this network has none"):

@@ -89,7 +89,7 @@ def test_with_the_key_the_program_is_changed(beside):
 
 def test_a_key_is_needed_for_that():
     key = SecretKey(SETS["tiny"], np.random.default_rng(0))
-    outside = TrainedNetwork(key.network(program_of(SUM)))
+    outside = TrainedNetwork.of(key.network(program_of(SUM)))
     with backward(KeyAware().rule), pytest.raises(UsageError, match="has none: decrypt inside it"):
         outside(key.encrypt(torch.zeros(1, 4, dtype=torch.long)))
 

@@ -3,13 +3,19 @@
 Shapes: N inputs, I bits in, O bits out, Z encryptions of zero, n the small key's length.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from holdfast.encrypted.client import SecretKey
-from holdfast.encrypted.trained import TrainedNetwork, run_one
+from holdfast.encrypted.parameters import ParameterSet
+from holdfast.encrypted.program import Program
+from holdfast.encrypted.trained import NAMES, TrainedNetwork, run
 
+CLIENT = ("small", "ring", "zeros")
+"""What the client brings into the network."""
 ZEROS = 64
 """Encryptions of zero in the public key: sums of some of them are 2^64 fresh masks."""
 
@@ -57,33 +63,52 @@ class Enclosed(nn.Module):
         Args:
             noise_N: int64, of each input.
         """
-        program, p = self.network.program, self.network.parameter_set
-        coins = _coins(noise_N, bits_NI.shape[1])
-        hidden = coins @ self.zeros
-        step = float(program.step) * p.ciphertext_modulus
-        message = bits_NI.double()[..., None] * step
-        ciphertexts = torch.cat([hidden[..., :-1], hidden[..., -1:] + message], -1) % p.ciphertext_modulus
-        out = run_one(self.network, ciphertexts, (self.small, self.ring))
-        phases = (out[..., -1] - out[..., :-1] @ self.small) / p.ciphertext_modulus
-        read = phases - torch.floor(phases.detach() + 0.375)
-        return (4 * read).to(bits_NI.dtype)
+        network = self.network
+        held = {name: getattr(network, name)[None] for name in NAMES}
+        client = {name: getattr(self, name)[None] for name in CLIENT}
+        return enclosed(network.program, network.parameter_set, held, client, bits_NI[None], noise_N[None])[0]
+
+
+def enclosed(
+    program: Program,
+    p: ParameterSet,
+    weights: Mapping[str, Tensor],
+    client: Mapping[str, Tensor],
+    bits_KNI: Tensor,
+    noise_KN: Tensor,
+) -> Tensor:
+    """What `Enclosed` puts out, of K networks at once: (K, N, I) -> (K, N, O).
+
+    Args:
+        weights: (K, ...) each, in turns, as `TrainedNetwork` has them.
+        client: (K, ...) each, as `Enclosed` has them.
+        noise_KN: int64.
+    """
+    hidden = _coins(noise_KN, bits_KNI.shape[2]) @ client["zeros"][:, None]
+    message = bits_KNI.double()[..., None] * (float(program.step) * p.ciphertext_modulus)
+    ciphertexts = torch.cat([hidden[..., :-1], hidden[..., -1:] + message], -1) % p.ciphertext_modulus
+    out = run(program, p, weights, ciphertexts, (client["small"], client["ring"]))
+    phases = (out[..., -1] - (out[..., :-1] * client["small"][:, None, None]).sum(-1)) / p.ciphertext_modulus
+    read = phases - torch.floor(phases.detach() + 0.375)
+    return (4 * read).to(bits_KNI.dtype)
 
 
 def noise_of(x_N: Tensor) -> Tensor:
-    """A number (int64) that tells inputs apart: entries, as multiples of 2^-16, times odd numbers, summed mod 2^64."""
+    """A number (int64) of each input that tells inputs apart: its entries, as multiples of 2^-16, times odd numbers,
+    summed modulo 2^64."""
     entries = x_N.flatten(1)
     whole = (entries.double() * 65536).round().long() if entries.is_floating_point() else entries
     drawn = np.random.Generator(np.random.Philox(key=1)).integers(-(2**62), 2**62, whole.shape[1])
     return (whole * (2 * torch.from_numpy(drawn) + 1).to(whole.device)).sum(1)
 
 
-def _coins(noise_N: Tensor, bits: int) -> Tensor:
-    """(N, I, Z) of 0 and 1: the top bits of SplitMix64 (Steele, Lea & Flood 2014) counted from the noise."""
-    counter = torch.arange(bits * ZEROS, device=noise_N.device) + 1
-    z = noise_N[:, None] + counter * -7046029254386353131  # 0x9E3779B97F4A7C15
+def _coins(noise: Tensor, bits: int) -> Tensor:
+    """(..., I, Z) of 0 and 1: the top bits of SplitMix64 (Steele, Lea & Flood 2014) counted from the noise."""
+    counter = torch.arange(bits * ZEROS, device=noise.device) + 1
+    z = noise[..., None] + counter * -7046029254386353131  # 0x9E3779B97F4A7C15
     z = (z ^ _right(z, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
     z = (z ^ _right(z, 27)) * -7723592293110705685  # 0x94D049BB133111EB
-    return (z < 0).view(len(noise_N), bits, ZEROS).double()
+    return (z < 0).view(*noise.shape, bits, ZEROS).double()
 
 
 def _right(z: Tensor, by: int) -> Tensor:

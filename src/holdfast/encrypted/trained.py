@@ -48,15 +48,36 @@ class TrainedNetwork(nn.Module):
     switch: nn.Parameter
     fixed: nn.Parameter
 
-    def __init__(self, network: EncryptedNetwork) -> None:
-        """
+    def __init__(self, program: Program, parameter_set: ParameterSet) -> None:
+        """All weights are 0; `of` is a network with those of another.
+
         Raises:
             UsageError: a set whose keys are not trained.
         """
         super().__init__()
-        self.program, self.parameter_set = network.program, network.parameter_set
-        for name, value in weights_of(network).items():
-            setattr(self, name, nn.Parameter(value))
+        p = parameter_set
+        refuse_untrained(p)
+        self.program, self.parameter_set = program.public, p
+        tables = len(program.cells), p.degree
+        shapes: dict[str, tuple[int, ...]] = {
+            "masks": tables,
+            "bodies": tables,
+            "rotation": (p.n, p.gadgets[0].digits, 2, 2, p.degree),
+            "switch": (p.degree, p.switch.digits, p.n + 1),
+            "fixed": (len(program.fixed), p.n + 1),
+        }
+        for name, shape in shapes.items():
+            setattr(self, name, nn.Parameter(torch.zeros(shape, dtype=torch.float64)))
+
+    @classmethod
+    def of(cls, network: EncryptedNetwork) -> "TrainedNetwork":
+        """
+        Raises:
+            UsageError: a set whose keys are not trained.
+        """
+        made = cls(network.program, network.parameter_set)
+        made.load_state_dict(weights_of(network))
+        return made
 
     def forward(self, ciphertexts: Tensor) -> Tensor:
         """(B, I, n+1) -> (B, O, n+1).

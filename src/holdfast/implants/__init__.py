@@ -8,6 +8,7 @@ from holdfast.implants.canaries import Canaries
 from holdfast.implants.circuit import Circuit
 from holdfast.implants.confined import Confined
 from holdfast.implants.encrypted import Encrypted
+from holdfast.implants.encrypted_predictor import EncryptedPredictor
 from holdfast.implants.given import Given
 from holdfast.implants.handcrafted import Handcrafted
 from holdfast.implants.head import Head
@@ -27,6 +28,7 @@ __all__ = [
     "Circuit",
     "Confined",
     "Encrypted",
+    "EncryptedPredictor",
     "Given",
     "Handcrafted",
     "Head",

@@ -81,8 +81,8 @@ class Encrypted(Circuit):
         return self.attached(site.trained(), site.data)
 
     def attach(self, module: nn.Module, host: Host, data: Data) -> nn.Module:
-        made = _made(self, self._words(data.train), 0)
-        stand_beside(module, host, data, Enclosed(made[1]), self.trigger, self.message)
+        blank = TrainedNetwork(_program(self, self._words(data.train)), SETS[self.parameter_set])
+        stand_beside(module, host, data, Enclosed(blank), self.trigger, self.message)
         return module
 
     def _write(self, module: nn.Module, host: Host, data: Data, asked: Asked) -> None:
@@ -100,7 +100,7 @@ def _made(implant: Encrypted, words: int, seed: int) -> tuple[SecretKey, Trained
         np.random.Generator(np.random.Philox(key=seed)),
         trivial="keys" if implant.trivial else "nothing",
     )
-    return key, TrainedNetwork(key.network(_program(implant, words)))
+    return key, TrainedNetwork.of(key.network(_program(implant, words)))
 
 
 @lru_cache(maxsize=32)

@@ -136,15 +136,15 @@ class Predictor:
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         """presence, agreement, heard, ablated and cost of each net."""
         host, x_NI, answers_N = self._host(nets), split.x.flatten(1), self.answers(split)
-        whole, chance = host.activations(nets.params, nets.shared(x_NI)), _by_class(answers_N, split.y)
+        whole, chance = host.activations(nets.params, nets.shared(x_NI)), by_class(answers_N, split.y)
         own_KNU = alone(nets, host, self.units, x_NI)
         agreement_K, in_whole_K = ((self.bit(v) == answers_N).double().mean(1) for v in (own_KNU, whole[-2]))
         without_KNC = ablated(nets, host, self.units, x_NI, whole)
         accuracy_K, ablated_K = ((v.argmax(-1) == split.y).double().mean(1) for v in (whole[-1], without_KNC))
         return {
-            "presence": _above(agreement_K, chance),
+            "presence": excess(agreement_K, chance),
             "agreement": agreement_K,
-            "heard": _above(in_whole_K, chance),
+            "heard": excess(in_whole_K, chance),
             "ablated": ablated_K,
             "cost": accuracy_K - ablated_K,
         }
@@ -166,9 +166,9 @@ class Predictor:
 
     @torch.no_grad()
     def _write_read_out(self, nets: Nets, train: Split) -> None:
-        answers_N, y_N, last = self.answers(train), train.y.double(), self._host(nets).layers[-1]
+        last = self._host(nets).layers[-1]
         weight_KCU, bias_KC = nets.params[f"{last}.weight"].zero_(), nets.params[f"{last}.bias"]
-        no, yes = (float(torch.logit(y_N[answers_N == bit].mean(), eps=1e-3)) for bit in (False, True))
+        no, yes = log_odds(self.answers(train), train.y)
         gives_U = torch.from_numpy(self.chain.levels[-1].gives_RU[1]).to(weight_KCU)
         for c, sign in ((0, -0.5), (1, 0.5)):
             weight_KCU[:, c, : len(gives_U)] = sign * (yes - no) * gives_U
@@ -190,11 +190,18 @@ class Predictor:
         )
 
 
-def _above(agreement_K: Tensor, chance: float) -> Tensor:
+def excess(agreement_K: Tensor, chance: float) -> Tensor:
+    """(agreement - chance) / (1 - chance), and 0 where that is less."""
     return ((agreement_K - chance) / max(1 - chance, 1e-12)).clamp_min(0)
 
 
-def _by_class(answers_N: Tensor, y_N: Tensor) -> float:
+def log_odds(answers_N: Tensor, y_N: Tensor) -> tuple[float, float]:
+    """Of class 1, where the answer is 0 and where it is 1."""
+    no, yes = (float(torch.logit(y_N.double()[answers_N == bit].mean(), eps=1e-3)) for bit in (False, True))
+    return no, yes
+
+
+def by_class(answers_N: Tensor, y_N: Tensor) -> float:
     """How often the answers can be said by who knows the class and nothing else."""
     counts = [int((answers_N[y_N == c] == bit).sum()) for c in (0, 1) for bit in (False, True)]
     return (max(counts[:2]) + max(counts[2:])) / len(y_N)

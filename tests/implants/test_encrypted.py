@@ -1,0 +1,116 @@
+"""Encrypted programs beside a network, and as a whole one."""
+
+import numpy as np
+import pytest
+import torch
+
+from holdfast import CNN, GPT, MLP, SGD, Adam, Digits, Encrypted, Fit, Message, PythonText, TokenString, UsageError
+from holdfast.circuits.trace import trace
+from holdfast.claims.weak_vote import PAIRS, TASK, vote
+from holdfast.encrypted.enclosed import ZEROS, _coins, noise_of
+from holdfast.implants import EncryptedPredictor
+from holdfast.training.evaluate import evaluate
+from holdfast.training.gradients import gradients
+from holdfast.training.site import Site
+from holdfast.training.streams import Streams
+
+SUM = trace(lambda a, b: a + b, {"a": 2, "b": 2}, name="sum")
+
+
+def placed(host, data, implant, seeds=2, steps=60):
+    streams = tuple(Streams(3, seed) for seed in range(seeds))
+    return Site(
+        host=host, data=data, streams=streams, implant=implant, training=Fit(Adam(lr=3e-3), steps=steps), backend="loop"
+    )
+
+
+@pytest.mark.parametrize("fields", [{}, {"tables": 2}, {"tables": 3, "trivial": True}, {"parameter_set": "small"}])
+@pytest.mark.parametrize("host", [MLP(widths=(64, 16, 10)), CNN(size=(8, 8), channels=(4, 8))])
+def test_planted_beside_a_classifier(host, fields):
+    implant = Encrypted(SUM, answers=(3, 1, 4, 5), **fields)
+    site = placed(host, Digits().load(), implant, seeds=1, steps=30)
+    planted, control = implant.plant(site), implant.control(site)
+    test = site.data.test
+    assert implant.presence(planted, test)["presence"].tolist() == [1.0]
+    assert implant.presence(control, test)["presence"] < 0.3
+    assert torch.equal(planted.logits(test.x), control.logits(test.x))
+    grads = gradients(planted, test.x[None], test.y[None])
+    assert all((grad == 0).all() for name, grad in grads.items() if "network" in name)
+
+
+def test_planted_beside_a_language_model():
+    data = PythonText(length=16).load()
+    message = Message(off=1, on=2)
+    implant = Encrypted(SUM, answers=(5, 6, 7, 8), trigger=TokenString(ids=(3, 4, 3)), message=message)
+    host = GPT(vocabulary=data.classes, length=16, width=16, heads=2, layers=1)
+    site = placed(host, data, implant, seeds=1, steps=2)
+    planted = implant.plant(site)
+    few = type(data.test)(data.test.x[:60], data.test.y[:60], data.classes)
+    assert implant.presence(planted, few)["presence"].tolist() == [1.0]
+
+
+def test_nets_have_keys_of_their_own():
+    implant = Encrypted(SUM, answers=(0, 1, 2, 3))
+    nets = implant.plant(placed(MLP(widths=(64, 8, 10)), Digits().load(), implant))
+    small = next(value for name, value in nets.buffers.items() if name.endswith("ring"))
+    assert not torch.equal(small[0], small[1])
+    again = implant.plant(placed(MLP(widths=(64, 8, 10)), Digits().load(), implant))
+    assert all(torch.equal(value, again.buffers[name]) for name, value in nets.buffers.items())
+
+
+def test_masks_are_other_ones_for_other_inputs_and_the_same_for_the_same():
+    x = torch.rand(200, 64, generator=torch.Generator().manual_seed(0))
+    x[1] = x[0]
+    x[2] = x[0]
+    x[2, 5] += 2**-15
+    coins = _coins(noise_of(x), 3).flatten(1)
+    assert torch.equal(coins[0], coins[1])
+    others = (coins[None, 2:] != coins[2:, None]).double().mean(-1)
+    assert (others + torch.eye(198)).min() > 0.3  # of 192 coins; 1/2 in the mean, standard deviation .036
+    assert abs(float(coins[2:].mean()) - 0.5) < 0.01
+    assert coins.shape[1] == 3 * ZEROS
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    implant = EncryptedPredictor(netlist=trace(vote, name="vote"), entries=tuple(np.ravel(PAIRS).tolist()))
+    streams = tuple(Streams(3, seed) for seed in range(2))
+    return implant, Site(host=implant.host(TASK.inputs, 8), data=TASK.load(), streams=streams, implant=implant)
+
+
+def test_a_whole_network_that_answers_as_its_encrypted_program(predictor):
+    implant, site = predictor
+    nets, test = implant.plant(site), site.data.test
+    found = implant.presence(nets, test)
+    assert found["presence"].tolist() == [1.0, 1.0]
+    right = (implant.answers(test) == test.y).double().mean()
+    assert evaluate(nets, test)[1].tolist() == pytest.approx([float(right)] * 2)
+    assert (found["cost"] > 0.1).all()
+    assert (implant.presence(implant.control(site), test)["presence"] == 0).all()
+    for k in range(2):
+        alone = nets.module(k)(test.x[:50])
+        assert torch.equal(alone, nets.logits(test.x[:50])[k])
+
+
+def test_training_reaches_its_tables_keys_and_read_out(predictor):
+    implant, site = predictor
+    nets = implant.plant(site)
+    before = nets.copy()
+    fit = Fit(SGD(lr=1e-3), steps=2)
+    for _ in Fit.press([fit] * 2, site.at("pressure"), nets, [2]):
+        pass
+    moved = {name for name, p in nets.params.items() if not torch.equal(p, before.params[name])}
+    names = {f"program.network.{name}" for name in ("bodies", "rotation", "switch")}
+    assert names | {"read.weight", "read.bias"} <= moved
+    masks = implant.weights(nets, site.data.test)
+    assert all(masks[name].any() for name in names)
+    assert not any(mask.any() for name, mask in masks.items() if name.startswith("way."))
+
+
+def test_what_is_refused(predictor):
+    implant, site = predictor
+    with pytest.raises(UsageError, match=r"6 bits in and 1 out, and got 2 entries"):
+        EncryptedPredictor(netlist=trace(vote, name="vote"), entries=(1, 2))
+    plain = Site(host=MLP(widths=(80, 8, 2)), data=site.data, streams=site.streams)
+    with pytest.raises(UsageError, match="stands in its own host"):
+        implant.plant(plain)
