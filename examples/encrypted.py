@@ -67,7 +67,7 @@ def encrypted() -> Study:
             implant=implant,
             training=Fit(Adam(lr=3e-3), steps=400),
             pressure=Fit(Adam(lr=3e-3), Unlearn(rate=0.25), *terms, steps=100, batch=32),
-            seeds=5,
+            seeds=20,
             checkpoints=6,
             backend="loop",
         )
