@@ -67,8 +67,8 @@ def encrypted() -> Study:
             implant=implant,
             training=Fit(Adam(lr=3e-3), steps=400),
             pressure=Fit(Adam(lr=3e-3), Unlearn(rate=0.25), *terms, steps=100, batch=32),
-            seeds=20,
-            checkpoints=6,
+            seeds=8,
+            checkpoints=4,
             backend="loop",
         )
         for name, (implant, terms) in ARMS.items()

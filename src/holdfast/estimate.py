@@ -83,7 +83,10 @@ def estimate(study: Study, workers: int) -> Estimate:
             dearest[key] = arm
     speeds = {key: _speed(_Timed.of(arm)) for key, arm in dearest.items()}
     for census in study.censuses:
-        if isinstance(trained := census.sample, TrainedSample) and (trained.host, trained.batch) not in speeds:
+        trained = census.sample
+        if not isinstance(trained, TrainedSample) or hasattr(trained, "seconds"):
+            continue
+        if (trained.host, trained.batch) not in speeds:
             speeds[trained.host, trained.batch] = _speed(_Timed(trained.host, trained.task, trained.batch))
     cells = all_cells(study)
     seconds, weights = 0.0, 0
@@ -95,6 +98,8 @@ def estimate(study: Study, workers: int) -> Estimate:
             step_s, _, held = next(speed for (host, _), speed in speeds.items() if host == cell.host)
             seconds += cell.steps * step_s
             weights += held
+        elif hasattr(cell.sample, "seconds"):
+            seconds += cell.sample.seconds
         elif isinstance(cell.sample, TrainedSample):
             seconds += cell.steps * speeds[cell.sample.host, cell.sample.batch][0]
     pressed = [cell for cell in cells if isinstance(cell, Pressing)]

@@ -120,7 +120,10 @@ class Sample(Protocol):
 
 @runtime_checkable
 class TrainedSample(Sample, Protocol):
-    """A sample that trains nets of its own, of several seeds at once: a pruning ladder, a chain of students."""
+    """A sample that trains nets of its own, of several seeds at once: a pruning ladder, a chain of students.
+
+    One that takes other than its host's time for a step also says `seconds`, of one seed in a full batch.
+    """
 
     @property
     def steps(self) -> int:

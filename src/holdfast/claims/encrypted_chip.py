@@ -48,11 +48,11 @@ class _Plan:
     """Steps of the units beside."""
 
 
-_RATES = ({"trained": "tables", "lr": 0.001}, {"trained": "tables", "lr": 0.01}, {"trained": "all", "lr": 0.001})
+_RATES = ({"trained": "tables", "lr": 0.01}, {"trained": "all", "lr": 0.001})
 _QUICK = {"own": Repair(steps=200), "shared": Repair(sharing="shared", after=1, steps=200)}
 PLANS: dict[Size, _Plan] = {
-    "quick": _Plan(_QUICK, _RATES[1:], 16, 64, 2000),
-    "full": _Plan(_QUICK | {"every": Repair(sharing="every", after=2, steps=200)}, _RATES, 24, 200, 4000),
+    "quick": _Plan(_QUICK, _RATES, 16, 64, 2000),
+    "full": _Plan(_QUICK | {"every": Repair(sharing="every", after=2, steps=200)}, _RATES, 20, 200, 4000),
 }
 
 
