@@ -1,6 +1,6 @@
 """How fast gates on encrypted bits are beside OpenFHE's, how much memory they take, and how many of them fail.
 
-    HOLDFAST_OPENFHE=PYTHON python benchmarks/encrypted.py [--minutes M] [--repeats N]
+    HOLDFAST_OPENFHE=PYTHON python benchmarks/encrypted.py [--minutes M] [--repeats N] [--seed S]
 
 PYTHON has openfhe 1.6.1 (`pip install openfhe==1.6.1.0.22.4`, CPython 3.10). One thread each. An estimate comes first,
 then a line for each figure:
@@ -68,8 +68,8 @@ GATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def made(name: str) -> tuple[SecretKey, Bootstrap]:
-    key = SecretKey(SETS[name], np.random.default_rng(0))
+def made(name: str, seed: int = 0) -> tuple[SecretKey, Bootstrap]:
+    key = SecretKey(SETS[name], np.random.default_rng(seed))
     return key, key.evaluation_key()
 
 
@@ -190,9 +190,9 @@ def switch(network: Bootstrap) -> Tensor:
     return network.switch
 
 
-def failures(name: str, minutes: float) -> None:
-    key, network = made(name)
-    choice = np.random.default_rng(1)
+def failures(name: str, minutes: float, seed: int) -> None:
+    key, network = made(name, seed)
+    choice = np.random.default_rng((seed, 1))
 
     def given() -> tuple[Tensor, Tensor]:
         """Bits, (2, BATCH), and what a gate gave for them."""
@@ -219,6 +219,7 @@ def failures(name: str, minutes: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=1.0, help="for failures, all sets together (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of keys and gates for failures; other ones add up")
     parser.add_argument("--repeats", type=int, default=20, help="of both sides (default 20)")
     parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -233,7 +234,7 @@ def main() -> None:
     speed(arguments.repeats)
     descent(arguments.repeats)
     for name in SETS:
-        failures(name, arguments.minutes / len(SETS))
+        failures(name, arguments.minutes / len(SETS), arguments.seed)
 
 
 if __name__ == "__main__":
