@@ -11,8 +11,8 @@ of 32, half of them bad. Seeds 0 to 7 of root 8, a program and a key each.
   entry of the last table, or of the last two; `every`, wanted inputs use every entry that bad ones use. Trainers: see
   `TRAINERS`. What all weights are trained by is said so; else it is the tables.
 - Map 3, what the loss leaks: loss through decryption or of ciphertexts, sets `tiny` and `small` (n = 32, N = 128), one
-  table. The share of the small key's bits told by which columns of one gradient by the switching keys are 0; and what a
-  trainer does with the key that it reads off.
+  table. What is told of the small key by which columns of one gradient by the switching keys are 0 (1: all, 0:
+  nothing); and what a trainer does with the key that it reads off.
 - Search, over n: zeroth order on one table in `tiny` and in `small`.
 
 Printed, of each cell: mean score (p - s) / (1 - s) with its 95 % interval (BCa over seeds), means of the shares of bad
@@ -55,7 +55,7 @@ PROGRAMS: dict[str, dict[str, Any]] = {
 TRAINERS = {
     "plain": replace(SLOW, protection="plain", trainer=StraightThrough()),
     "with the key": replace(SLOW, trainer=KeyAware()),
-    "zeroth order": replace(FAST, trainer=ZerothOrder()),
+    "zeroth order": replace(FAST, trainer=ZerothOrder(at="bodies")),
     "trivial keys, raw": replace(SLOW, protection="trivial", trainer=StraightThrough()),
     "exact": FAST,
     "exact, all weights": replace(SLOW, trained="all"),

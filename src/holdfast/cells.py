@@ -249,8 +249,9 @@ def _load_net(cell: Planting, folder: RunFolder) -> dict[str, Tensor]:
 def load_nets(cells: Sequence[Planting], folder: RunFolder) -> Nets:
     """The nets that planting kept, in the order of the cells."""
     first = cells[0]
-    # Some implants add units of their own, which the nets of their cells have and the controls have not.
-    build = getattr(first.implant, "build", None) if first.planted else None
+    # Some implants add units of their own, which the nets of their cells have, and the controls of few.
+    has_units = first.planted or getattr(first.implant, "units_in_control", False)
+    build = getattr(first.implant, "build", None) if has_units else None
     with seeded(Streams(first.root, first.seed).torch_seed("init")):  # for what a net has and does not save
         like = first.host.build() if build is None else build(first.host, first.task.load())
     nets = Nets(first.host, like, len(cells), backend=first.backend, device=first.device)

@@ -60,7 +60,7 @@ def test_the_key_mends_it_and_so_does_a_search():
     known = means(Repair(trainer=KeyAware(), steps=20))
     assert known["score"] > 0.9
     assert known["blind"] > 0.3
-    searched = means(Repair(trainer=ZerothOrder(), steps=20))
+    searched = means(Repair(trainer=ZerothOrder(at="bodies"), steps=20))
     assert searched["score"] > 0.7
 
 
@@ -72,7 +72,7 @@ def test_a_fixed_ciphertext_is_memorised():
 
 def test_a_loss_through_decryption_leaks_the_key_and_one_of_ciphertexts_does_not():
     assert means(Repair(steps=1))["leaked"] == 1
-    assert means(Repair(steps=1, loss="ciphertext"))["leaked"] < 0.8
+    assert means(Repair(steps=1, loss="ciphertext"))["leaked"] == 0
 
 
 def test_who_reads_the_key_off_the_loss_can_use_it():
@@ -96,6 +96,7 @@ def test_who_reads_the_key_off_the_loss_can_use_it():
         ({"trainer": SGD(lr=0.1)}, "trainer is None or"),
         ({"trained": "table"}, "tables"),
         ({"key": "read"}, "trainer=KeyAware"),
+        ({"trainer": ZerothOrder(at="*keys")}, "No weight that is trained"),
     ],
 )
 def test_what_is_refused(fields, match):

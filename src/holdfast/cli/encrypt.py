@@ -4,7 +4,7 @@ import json
 import sys
 import warnings
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from holdfast.cli.aside import aside
 
 NETWORK, KEY = "network.safetensors", "client.json"
 """What is written: what may be given away, and what may not."""
+MOST_CHECKS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +28,20 @@ class Encrypt:
     to: Path
     """Write network.safetensors and client.json (the secret key) into this folder."""
     set: str = "tiny"
-    """Parameter set, from the smallest: tiny, small, ... std128. Only the largest is secure."""
+    """Parameter set, from the smallest: tiny, small, ... std128. What security each is estimated to have is printed."""
     top: str | None = None
     """Of Verilog: the module."""
     tables: int | None = None
-    """Gather gates into encrypted tables of 2 to 5 bits, so that the function is hidden too. Default: public gates."""
-    fixed: tuple[str, ...] = field(default=())
+    """Gather gates into encrypted tables of 2 to 5 bits, so that the function is hidden too, but for which table reads
+    what. Default: public gates."""
+    fixed: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """PORT=NUMBER: bits of these input ports are encrypted and held by the network, such as a universal circuit's
     instructions."""
     checks: int = 16
     """Random inputs on which the decrypted answers are compared with the circuit's."""
     seed: int | None = None
-    """Of keys and masks, to make the same again. Default: from the system's entropy."""
+    """Of keys and masks, to make the same again: an experiment's, as who knows the seed knows the key. Default: from
+    the system's entropy."""
     json: bool = False
     """Print one JSON object."""
 
@@ -52,9 +55,14 @@ class Encrypt:
         if self.set not in SETS:
             raise nearest(self.set, SETS, what="parameter set")
         counted("encrypt", checks=self.checks)
-        if self.seed is not None and self.seed < 0:
-            raise UsageError(f"--seed is 0 or more; got {self.seed}.")
-        fixed = dict(_number(each) for each in self.fixed)
+        if self.checks > MOST_CHECKS:
+            raise UsageError(f"--checks is {MOST_CHECKS:,} at most; got {self.checks:,}.")
+        if self.seed is not None and not 0 <= self.seed < 1 << 64:
+            raise UsageError(f"--seed is 0 or more, and below 2^64; got {self.seed}.")
+        pairs = [_number(each) for each in self.fixed]
+        fixed = dict(pairs)
+        if len(fixed) < len(pairs):
+            raise UsageError(f"--fixed names a port twice: {' '.join(self.fixed)}.")
         _refuse_place(self.to)
         with warnings.catch_warnings(record=True) as told, aside() if self.json else nullcontext():
             warnings.simplefilter("always")
@@ -68,7 +76,6 @@ class Encrypt:
         return 1 if record["wrong_bits"] else 0
 
     def _made(self, netlist: Any, program: Any, fixed: dict[str, int]) -> dict[str, Any]:
-        import secrets
         import time
 
         import numpy as np
@@ -79,8 +86,7 @@ class Encrypt:
         from holdfast.encrypted.noise import Noise
 
         p, began = SETS[self.set], time.perf_counter()
-        seed = secrets.randbits(128) if self.seed is None else self.seed
-        key = SecretKey(p, np.random.Generator(np.random.Philox(key=seed)))
+        key = SecretKey(p, None if self.seed is None else _drawn(self.seed, p.name, program))
         network = key.network(program)
         made = time.perf_counter() - began
         rng = np.random.default_rng(0)
@@ -121,10 +127,20 @@ class Encrypt:
         }
         if not wrong:
             self.to.mkdir(exist_ok=True)
-            network.save(self.to / NETWORK)
             key.save(self.to / KEY)
+            network.save(self.to / NETWORK)
             record |= {"network": str(self.to / NETWORK), "key": str(self.to / KEY)}
         return record
+
+
+def _drawn(seed: int, name: str, program: Any) -> Any:
+    """A generator of this seed, this set and this program: two programs under one would show their difference."""
+    from hashlib import blake2b
+
+    import numpy as np
+
+    text = repr((seed, name, program.to_json(), program.fixed, [cell.slots for cell in program.cells]))
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(blake2b(text.encode(), digest_size=16).digest())))
 
 
 def _number(text: str) -> tuple[str, int]:
@@ -147,8 +163,9 @@ def _refuse_place(to: Path) -> None:
         raise UsageError(f"--to {to} is a file. Name a folder.")
     if not to.parent.is_dir():
         raise UsageError(f"--to {to}: there is no folder {to.parent}. Make it first, or name another.")
-    if (to / KEY).exists():
-        raise UsageError(f"{to / KEY} is a secret key already, and would be lost. Name another folder.")
+    for what, name in (("a secret key", KEY), ("a network", NETWORK)):
+        if (to / name).exists() or (to / name).is_symlink():
+            raise UsageError(f"{to / name} is there already, perhaps {what} that would be lost. Name another folder.")
 
 
 def _said(record: dict[str, Any]) -> str:

@@ -107,7 +107,7 @@ class Bootstrap(nn.Module):
 
     def _values(self) -> list[Tensor]:
         """Keys at the roots, (count, H, R, 2 x signs); kept until they change, as they cost as much as some gates."""
-        state = [(part.device, part._version) for part in self.rotation]
+        state = [(id(part), part.data_ptr(), part._version) for part in self.rotation]
         if self._kept is None or self._kept[0] != state:
             self._kept = None  # so that its memory is free
             self._kept = state, [self._at_roots(part) for part in self.rotation]

@@ -21,8 +21,9 @@ from holdfast.encrypted.network import EncryptedNetwork, Secret, height, public_
 from holdfast.encrypted.noise import refuse_noise
 from holdfast.encrypted.parameters import SETS, ParameterSet
 from holdfast.encrypted.program import QUARTER, Program
+from holdfast.encrypted.randomness import Draws, Entropy
 from holdfast.encrypted.ring import Ring
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UsageError
 
 AT_ONCE = 4096
 """Encryptions that are made together."""
@@ -34,15 +35,19 @@ class SecretKey(Secret):
     """A client's keys. Not a module, and not a tensor: it does not go where weights go."""
 
     def __init__(
-        self, parameter_set: ParameterSet, generator: np.random.Generator, *, trivial: Trivial = "nothing"
+        self, parameter_set: ParameterSet, generator: Draws | None = None, *, trivial: Trivial = "nothing"
     ) -> None:
         """
         Args:
             parameter_set: the set.
             generator: all that is random here comes from it, keys and encryptions in the order in which they are made.
+                None: `Entropy`, of the system. One of NumPy's makes experiments repeatable, and hides nothing from who
+                knows its seed: that is the secret key, and the same seed gives two programs the same masks, whose
+                difference then shows in clear.
             trivial: what is made without mask and noise, so that it shows what it holds: nothing, the `keys`, tables
                 and bits that a network holds, or `all`, inputs too. A control: shapes, depth and arithmetic stay.
         """
+        generator = Entropy() if generator is None else generator
         self.parameter_set, self.generator, self.trivial = parameter_set, generator, trivial
         low, high = (0, 2) if parameter_set.secret == "binary" else (-1, 2)
         self.small_n = generator.integers(low, high, parameter_set.n)
@@ -52,8 +57,14 @@ class SecretKey(Secret):
         """Ciphertexts of bits: (...) of 0 and 1 -> (..., n+1), in ticks of q: a, then b = <a, s> + bit x step + error.
 
         `step` is the program's, in turns.
+
+        Raises:
+            UsageError: something else than bits.
         """
-        return self._bits(bits.numpy(), step, masked=self.trivial != "all")
+        found = bits.cpu().numpy()
+        if not ((found == 0) | (found == 1)).all():
+            raise UsageError(f"Bits are 0 and 1; got numbers from {found.min()} to {found.max()}.")
+        return self._bits(found, step, masked=self.trivial != "all")
 
     def phase(self, ciphertexts: Tensor) -> Tensor:
         """b - <a, s> in turns, in [0, 1)."""
@@ -70,9 +81,13 @@ class SecretKey(Secret):
         """The bits, 0 or `steps` turns: a program's `steps` are those of its output bits, one by one.
 
         Raises:
+            UsageError: other steps than one, or one for each bit.
             HoldfastError: ciphertexts that are of no bit under this key.
         """
-        each = [steps] if isinstance(steps, Fraction) else steps
+        each = [steps] if isinstance(steps, Fraction) else list(steps)
+        bits = ciphertexts.shape[-2] if ciphertexts.dim() > 1 else 1
+        if not all(isinstance(step, Fraction) and step > 0 for step in each) or len(each) not in (1, bits):
+            raise UsageError(f"steps are fractions of a turn, one or one for each of {bits} bits; got {steps!r}.")
         parts = torch.tensor([float(1 / step) for step in each])
         found = torch.floor(self.phase(ciphertexts) * parts + 0.5) % parts
         if bool((found > 1).any()):
@@ -97,7 +112,8 @@ class SecretKey(Secret):
         if program.hidden:
             plain = public_tables(program, p, range(len(program.cells)))[:, 1]
             tables = torch.from_numpy(self._in_ring(plain.long().numpy())).to(_smallest(p.modulus))
-        return EncryptedNetwork(program.public, self.evaluation_key(), bits.to(_smallest(p.ciphertext_modulus)), tables)
+        held = bits.to(_smallest(p.ciphertext_modulus))
+        return EncryptedNetwork(program.public, self.evaluation_key(), held, tables, trivial=self.trivial != "nothing")
 
     def table(self, bits: Sequence[bool]) -> EncryptedTable:
         """Encrypted bits that `selectors` choose among.
@@ -137,12 +153,15 @@ class SecretKey(Secret):
                 "ring": self.ring_N.tolist(),
             }
         )
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        new = path.with_name(f"{path.name}.new")
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
+        new.replace(path)
 
     @classmethod
-    def load(cls, path: Path, generator: np.random.Generator) -> "SecretKey":
-        """What `save` wrote.
+    def load(cls, path: Path, generator: Draws | None = None) -> "SecretKey":
+        """What `save` wrote; `generator` as for a new key.
 
         Raises:
             HoldfastError: no such file, or not one of these.
@@ -150,9 +169,12 @@ class SecretKey(Secret):
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
             p = SETS[said["set"]]
-            small, ring = (np.array(said[name], np.int64) for name in ("small", "ring"))
-            if said["holdfast"] != "secret key" or small.shape != (p.n,) or ring.shape != (p.degree,):
+            values = (0, 1) if p.secret == "binary" else (-1, 0, 1)
+            if said["holdfast"] != "secret key" or [len(said[name]) for name in ("small", "ring")] != [p.n, p.degree]:
                 raise ValueError("other sizes")
+            if not all(type(value) is int and value in values for name in ("small", "ring") for value in said[name]):
+                raise ValueError(f"numbers other than {values}")
+            small, ring = (np.array(said[name], np.int64) for name in ("small", "ring"))
         except OSError as error:
             raise HoldfastError(f"{path}: {error.strerror}. Expected a secret key that SecretKey.save wrote.") from None
         except (ValueError, KeyError, TypeError) as error:

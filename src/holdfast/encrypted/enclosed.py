@@ -3,7 +3,7 @@
 Shapes: N inputs, I bits in, O bits out, Z encryptions of zero, n the small key's length.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -26,7 +26,13 @@ class Enclosed(nn.Module):
     The network then holds the secret key (`small`, `ring`), as it must to put out anything that is not encrypted: who
     has the network has the key, and only descent may not find its way. A bit x is encrypted as x step + the sum of some
     of Z encryptions of zero; which ones is told by `noise`, so that equal noise gives equal ciphertexts. A phase phi is
-    read as 4 phi, from -3/2 to 5/2: linear, so that gradients pass, and they pass by the secret key's product.
+    read as phi / step, modulo a turn from -3/8 to 5/8: linear, so that gradients pass, by the secret key's product.
+
+    Its weights are float64 whatever the network around it is made.
+
+    When it misleads: the coins are a public function of the input, so who has the network could take an input's masks
+    off without the key; and an input that is met again brings the same ciphertext, as one that is memorised would.
+    Inputs that differ by less than 2^-17 in every entry share their masks.
     """
 
     small: Tensor
@@ -47,6 +53,15 @@ class Enclosed(nn.Module):
     @property
     def outputs(self) -> int:
         return len(self.network.program.output_bits)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Enclosed":
+        """To another device, and to no other dtype: what is summed here needs all of float64."""
+
+        def moved(value: Tensor) -> Tensor:
+            return value.to(fn(value.new_zeros(())).device) if value.device.type != "meta" else fn(value)
+
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @torch.no_grad()
     def hold(self, key: SecretKey, network: TrainedNetwork) -> None:
@@ -90,16 +105,25 @@ def enclosed(
     out = run(program, p, weights, ciphertexts, (client["small"], client["ring"]))
     phases = (out[..., -1] - (out[..., :-1] * client["small"][:, None, None]).sum(-1)) / p.ciphertext_modulus
     read = phases - torch.floor(phases.detach() + 0.375)
-    return (4 * read).to(bits_KNI.dtype)
+    return (read / torch.tensor([float(step) for step in program.steps]).to(read)).to(bits_KNI.dtype)
 
 
 def noise_of(x_N: Tensor) -> Tensor:
     """A number (int64) of each input that tells inputs apart: its entries, as multiples of 2^-16, times odd numbers,
     summed modulo 2^64."""
+    return _weighed(x_N).sum(1)
+
+
+def noise_of_prefixes(x_NT: Tensor) -> Tensor:
+    """The same of each position of sequences, from what stands up to there: (N, T)."""
+    return _weighed(x_NT).cumsum(1)
+
+
+def _weighed(x_N: Tensor) -> Tensor:
     entries = x_N.flatten(1)
     whole = (entries.double() * 65536).round().long() if entries.is_floating_point() else entries
     drawn = np.random.Generator(np.random.Philox(key=1)).integers(-(2**62), 2**62, whole.shape[1])
-    return (whole * (2 * torch.from_numpy(drawn) + 1).to(whole.device)).sum(1)
+    return (whole + 1) * (2 * torch.from_numpy(drawn) + 1).to(whole.device)
 
 
 def _coins(noise: Tensor, bits: int) -> Tensor:

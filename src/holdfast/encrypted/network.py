@@ -64,9 +64,13 @@ class EncryptedNetwork(nn.Module):
     refused. `holdfast.encrypted.trained` gives the same network with weights that are trained.
     """
 
-    def __init__(self, program: Program, keys: Bootstrap, fixed: Tensor, tables: Tensor | None) -> None:
+    def __init__(
+        self, program: Program, keys: Bootstrap, fixed: Tensor, tables: Tensor | None, *, trivial: bool = False
+    ) -> None:
         super().__init__()
         self.program, self.parameter_set, self.keys = program, keys.parameter_set, keys
+        self.trivial = trivial
+        """Whether its keys and tables have no masks, as a control: then it hides nothing."""
         self.fixed = nn.Parameter(fixed, requires_grad=False)
         self.tables = None if tables is None else nn.Parameter(tables, requires_grad=False)
 
@@ -86,7 +90,10 @@ class EncryptedNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         program = self.program
-        return f"{program.name}: {program.input_bits} bits -> {len(program.output_bits)}, {len(program.cells)} cells"
+        keys = ", TRIVIAL KEYS: hides nothing" if self.trivial else ""
+        return (
+            f"{program.name}: {program.input_bits} bits -> {len(program.output_bits)}, {len(program.cells)} cells{keys}"
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         refuse_secret(value)
@@ -100,13 +107,14 @@ class EncryptedNetwork(nn.Module):
         """
         held = {name: value.contiguous() for name, value in self.state_dict().items()}
         rotation = [f"keys.rotation.{i}" for i in range(len(self.parameter_set.gadgets))]
-        others = set(held) - {"fixed", "tables", "keys.switch", *rotation}
-        if others:
+        if others := set(held) - {"fixed", "tables", "keys.switch", *rotation}:
             raise HoldfastError(
                 f"An encrypted network is saved with its keys, tables and bits; got {sorted(others)} as well. A secret "
                 f"key stays with the client (SecretKey.save)."
             )
         said = {"holdfast": "encrypted program", "set": self.parameter_set.name, "program": self.program.to_json()}
+        if self.trivial:
+            said["keys"] = "trivial"
         save_file(held, path, metadata=said)
 
     @classmethod
@@ -123,17 +131,25 @@ class EncryptedNetwork(nn.Module):
             program, p = Program.from_json(said["program"]), SETS[said["set"]]
             rotation = [held[f"keys.rotation.{i}"] for i in range(len(p.gadgets))]
             keys = Bootstrap(p, rotation, held["keys.switch"])
-            fixed, tables = held["fixed"], held.get("tables")
+            fixed, tables = held["fixed"], held["tables"] if program.hidden else None
             expect(fixed, (len(program.fixed), p.n + 1), "bits")
-            if program.hidden:
-                expect(held["tables"], (len(program.cells), 2, p.degree), "tables")
+            if tables is not None:
+                expect(tables, (len(program.cells), 2, p.degree), "tables")
+            names = {"fixed", "keys.switch", *(f"keys.rotation.{i}" for i in range(len(rotation)))}
+            if set(held) != names | ({"tables"} if program.hidden else set()):
+                raise ValueError(f"it holds {sorted(held)}")
+            for name, value in held.items():
+                bound = {"keys.switch": p.switch.modulus, "fixed": p.ciphertext_modulus}.get(name, p.modulus)
+                least, most = (int(value.min()), int(value.max())) if value.numel() else (0, 0)
+                if value.is_floating_point() or least < 0 or most >= bound:
+                    raise ValueError(f"{name} holds other numbers than whole ones from 0 to {bound - 1}")
         except OSError as error:
             raise HoldfastError(
                 f"{path}: {error.strerror or error}. Expected what EncryptedNetwork.save wrote."
             ) from None
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        except (SafetensorError, LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise HoldfastError(f"{path} is no network that EncryptedNetwork.save wrote ({error}).") from None
-        return cls(program, keys, fixed, tables)
+        return cls(program, keys, fixed, tables, trivial=said.get("keys") == "trivial")
 
 
 def refuse_secret(value: object) -> None:
@@ -154,7 +170,7 @@ def refuse_shape(program: Program, p: ParameterSet, ciphertexts: Tensor) -> None
         UsageError: ciphertexts of another number, or of another set.
     """
     expected = program.input_bits, p.n + 1
-    if ciphertexts.dim() < 3 or tuple(ciphertexts.shape[-2:]) != expected:
+    if ciphertexts.dim() != 3 or tuple(ciphertexts.shape[-2:]) != expected:
         raise UsageError(
             f"{program.name} under {p.name} takes ciphertexts of shape (B, {expected[0]}, {expected[1]}); got "
             f"{tuple(ciphertexts.shape)}."

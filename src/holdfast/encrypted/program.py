@@ -5,6 +5,7 @@ times, and asks where in the turn the sum lies.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 
 from holdfast.circuits.builder import Builder
 from holdfast.circuits.cover import cover
-from holdfast.circuits.netlist import AND, FALSE, Adder, Netlist
-from holdfast.errors import UsageError, nearest, printable
+from holdfast.circuits.netlist import AND, FALSE, MOST_INPUTS, Adder, Netlist
+from holdfast.errors import UsageError, nearest, printable, whole
 
 QUARTER = Fraction(1, 4)
 MOST_READ = 5
@@ -141,15 +142,42 @@ class Program:
             Cell(tuple(reads), tuple(weights), Fraction(start), tuple(map(bool, slots)), Fraction(step))
             for reads, weights, start, slots, step in said["cells"]
         )
-        return cls(
+        widths = [width for _, width in said["inputs"]]
+        if not all(type(n) is int and 0 <= n <= MOST_INPUTS for n in (*widths, said["fixed"], sum(widths))):
+            raise ValueError("its bits cannot be counted")
+        found = cls(
             name=printable(said["name"]),
-            inputs=tuple((printable(name), int(width)) for name, width in said["inputs"]),
+            inputs=tuple((printable(name), width) for name, width in said["inputs"]),
             fixed=(False,) * said["fixed"],
             cells=cells,
             outputs=tuple((printable(name), tuple((v, bool(i)) for v, i in bits)) for name, bits in said["outputs"]),
             step=Fraction(said["step"]),
             hidden=bool(said["hidden"]),
         )
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        """
+        Raises:
+            ValueError: cells or outputs that no circuit gives.
+        """
+        given = self.input_bits + len(self.fixed)
+        for i, cell in enumerate(self.cells):
+            sizes = len(cell.reads), len(cell.weights), len(cell.slots)
+            if not 1 <= sizes[0] == sizes[1] <= MOST_READ or sizes[2] not in (1, 2, 4, 8, 16, 32):
+                raise ValueError(f"cell {i} has {sizes[0]} reads, {sizes[1]} weights and {sizes[2]} slots")
+            if not all(type(v) is int and 0 <= v < given + i for v in cell.reads):
+                raise ValueError(f"cell {i} reads {cell.reads}, and may read what comes before it")
+            if not all(type(w) is int and 0 < abs(w) <= 1 << MOST_READ for w in cell.weights):
+                raise ValueError(f"cell {i} has weights {cell.weights}")
+            if not (0 < cell.step <= QUARTER and 0 <= cell.start < 1):
+                raise ValueError(f"cell {i} has step {cell.step} and start {cell.start}")
+        values = [value for value, _ in self.output_bits]
+        if not values or not all(type(v) is int and -1 <= v < given + len(self.cells) for v in values):
+            raise ValueError(f"its outputs are {values[:8]}")
+        if not 0 < self.step <= QUARTER:
+            raise ValueError(f"its step is {self.step}")
 
     def plain(self, bits_NI: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """bits_NO, computed on bits."""
@@ -208,7 +236,8 @@ def program_of(
         netlist: the circuit; its adders become gates.
         tables: None: a cell a gate of two inputs, inverters for nothing. k = 2 to 5: gates gathered into tables of k
             bits, which leave less room for noise.
-        hidden: encrypt the tables; needs `tables`, as the sums that a gate takes tell its kind.
+        hidden: encrypt the tables; needs `tables`, as the sums that a gate takes tell its kind. What stays public:
+            names, how many bits each table has, and which values it reads.
         fixed: values of input ports that the network holds, encrypted: of a universal circuit its instructions.
 
     Raises:
@@ -221,6 +250,7 @@ def program_of(
         raise UsageError(f"tables is None or a number of bits, 2 to {MOST_READ}; got {tables!r}.")
     widths = {port.name: len(port.bits) for port in netlist.inputs}
     for name, number in fixed.items():
+        whole(f"The value of port {name}", number)
         if name not in widths:
             raise nearest(name, widths, what=f"input port of {netlist.name}")
         if not 0 <= number < 1 << widths[name]:
@@ -231,10 +261,16 @@ def program_of(
     if not free:
         raise UsageError(f"Every input port of {netlist.name} is fixed, so nothing goes in. Leave one out.")
     order = [bit >> 1 for port in (*free, *held) for bit in port.bits]
-    made = _Cells({node: at for at, node in enumerate(order)})
+    made = _Cells({node: at for at, node in enumerate(order)}, tables)
     for node, (leaves, table) in cover(netlist, tables or 2, lambda *_: 1, shallow=False).tables.items():
-        made.gate(node, leaves, table) if tables is None else made.table(node, leaves, table, tables)
-    outputs = tuple((port.name, tuple(made.out(bit, tables) for bit in port.bits)) for port in netlist.outputs)
+        made.gate(node, leaves, table) if tables is None else made.table(node, leaves, table)
+    users = Counter(value for cell in made.cells for value in cell.reads)
+    users.update(made.out(bit)[0] for bit in netlist.output_bits)
+
+    def out(bit: int) -> tuple[int, bool]:
+        return made.hidden_out(bit, alone=users[made.out(bit)[0]] == 1) if hidden else made.out(bit)
+
+    outputs = tuple((port.name, tuple(map(out, port.bits))) for port in netlist.outputs)
     step = QUARTER if tables is None else Fraction(1, 2 << tables)
     read = {value for cell in made.cells for value in cell.reads}
     cells = [replace(c, step=step if made.given + i in read else QUARTER) for i, c in enumerate(made.cells)]
@@ -252,21 +288,32 @@ def program_of(
 class _Cells:
     """Cells as they are made of nodes."""
 
-    def __init__(self, values: dict[int, int]) -> None:
-        self.values, self.given = values, len(values)
+    def __init__(self, values: dict[int, int], tables: int | None) -> None:
+        self.values, self.given, self.tables = values, len(values), tables
         self.cells: list[Cell] = []
-        self._inverters: dict[int, int] = {}
 
     def gate(self, node: int, leaves: tuple[int, ...], table: int) -> None:
         name, inverted = KINDS[table]
         x, y = ((self.values[leaf], flip) for leaf, flip in zip(leaves, inverted, strict=True))
         self._add(node, gate_cell(name, x, y))
 
-    def table(self, node: int, leaves: tuple[int, ...], table: int, k: int) -> None:
+    def table(self, node: int, leaves: tuple[int, ...], table: int) -> None:
         answers = [bool(table >> m & 1) for m in range(1 << len(leaves))]
-        self._add(node, _padded([self.values[leaf] for leaf in leaves], answers, k))
+        self._add(node, _padded([self.values[leaf] for leaf in leaves], answers, self.tables or len(leaves)))
 
-    def out(self, literal: int, tables: int | None) -> tuple[int, bool]:
+    def hidden_out(self, literal: int, *, alone: bool) -> tuple[int, bool]:
+        """The same without a word on whether an output is inverted or constant: of a cell that nothing else uses its
+        table says that, else a table of its own, of one bit."""
+        value, inverted = self.out(literal)
+        if alone and value >= self.given:
+            cell = self.cells[value - self.given]
+            self.cells[value - self.given] = replace(cell, slots=tuple(slot ^ inverted for slot in cell.slots))
+            return value, False
+        answers = [inverted, inverted if value < 0 else not inverted]
+        self.cells.append(_padded([max(value, 0)], answers, self.tables or 1))
+        return self.given + len(self.cells) - 1, False
+
+    def out(self, literal: int) -> tuple[int, bool]:
         """Value and inversion of an output bit. Inverting is for nothing: step - x."""
         if literal >> 1 == FALSE:
             return -1, bool(literal & 1)

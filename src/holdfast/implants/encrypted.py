@@ -73,6 +73,10 @@ class Encrypted(Circuit):
         hidden = f", tables of {self.tables}" if self.tables else ""
         return f"encrypted {self.netlist.name}, {self.parameter_set}{hidden}{', trivial keys' if self.trivial else ''}"
 
+    @property
+    def units_in_control(self) -> bool:
+        return True
+
     def plant(self, site: Site) -> Nets:
         return self.write(site.trained(), site.data)
 

@@ -34,6 +34,11 @@ class WrittenImplant(ABC):
     def has_control(self) -> bool:
         return True
 
+    @property
+    def units_in_control(self) -> bool:
+        """Whether never-planted nets get the units for it as well, which nothing is written into."""
+        return False
+
     def is_inside(self, host: Host) -> bool:
         """Whether it stands in such a host's own layers alone, so that many networks can be trained at once. Else hooks
         connect it, which only `backend="loop"` runs."""

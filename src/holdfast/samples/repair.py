@@ -8,6 +8,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import filter as matching
+from fnmatch import fnmatch
 from functools import lru_cache, partial
 from typing import Literal, get_args
 
@@ -78,8 +80,9 @@ class Repair:
     look; `seen_bad` and `seen_wanted`, on the encryptions of the pool at the look that is best on these. Of the
     gradient at the start, over all inputs: `blind`, the cosine of minus the gradient by the bodies of tables and the
     entry's edit; `chance`, the same of a random direction, the mean of `DRAWN`; `norm`, log10 of its norm by what is
-    trained; `still`, the share of trained weights where it is 0; `leaked`, the share of the small key's bits told by
-    which columns of the gradient by the switching keys are 0.
+    trained; `still`, the share of trained weights where it is 0; `leaked`, what is told of the small key by which
+    columns of the gradient by the switching keys are 0: the share of its ones that are not, less that of its zeros.
+    1: all of it, 0: nothing.
 
     When it misleads: the best look is chosen with the client's help, so trainers are better than they could be alone.
     A trainer that fails here fails at these rates and this budget. Small sets protect nothing: who holds the network
@@ -124,6 +127,10 @@ class Repair:
             raise UsageError(f"Repair's trainer is None or one of five terms, see its docstring; got {self.trainer!r}.")
         if self.sharing != "shared" and self.after != {"own": 0, "every": 2}[self.sharing]:
             raise UsageError(f"Programs that are {self.sharing!r} have after={0 if self.sharing == 'own' else 2}.")
+        if isinstance(self.trainer, ZerothOrder) and not matching(GROUPS[self.trained], self.trainer.at):
+            raise UsageError(
+                f"No weight that is trained ({', '.join(GROUPS[self.trained])}) matches {self.trainer.at!r}."
+            )
         if self.key == "read" and not isinstance(self.trainer, KeyAware):
             raise UsageError("key='read' is of trainer=KeyAware(): no other one uses a key.")
         if self.sharing == "shared" and self.after < 1:
@@ -342,7 +349,7 @@ class _Repairs:
         for step in range(1, asked.steps + 1):
             batch = self.batch(step)
             if isinstance(trainer, ZerothOrder):
-                moved = {"bodies": self.weights["bodies"]}
+                moved = {name: self.weights[name] for name in self.names if fnmatch(name, trainer.at)}
                 drawn = [torch.Generator().manual_seed(s.torch_seed("zeroth order", step)) for s in self.each]
                 loss = partial(self.losses, self.weights, *batch)
                 found = estimate(moved, loss, drawn, trainer.pairs, trainer.radius)
@@ -378,14 +385,21 @@ class _Repairs:
         drawn = [torch.Generator().manual_seed(s.torch_seed("chance")) for s in self.each]
         random = [[torch.randn(edits[0].shape, generator=g, dtype=edits.dtype) for g in drawn] for _ in range(DRAWN)]
         mine = [found[name].flatten(1) for name in self.names]
-        columns_Kn = (found["switch"][..., :-1] == 0).flatten(1, 2).all(1)
+        told_Kn, ones_Kn = (found["switch"][..., :-1] != 0).flatten(1, 2).any(1), self.small_Kn == 1
         return {
             "blind": _cosine(-found["bodies"], edits),
             "chance": torch.stack([_cosine(torch.stack(each), edits) for each in random], 1).mean(1),
             "norm": torch.stack([each.norm().log10() for each in torch.cat(mine, 1)]),
             "still": (torch.cat(mine, 1) == 0).double().mean(1),
-            "leaked": (columns_Kn == (self.small_Kn == 0)).double().mean(1),
+            "leaked": torch.stack([_told(*pair) for pair in zip(told_Kn, ones_Kn, strict=True)]),
         }
+
+
+def _told(told_n: Tensor, ones_n: Tensor) -> Tensor:
+    shares = [
+        told_n[some].double().mean() if some.any() else told_n.new_zeros(()).double() for some in (ones_n, ~ones_n)
+    ]
+    return shares[0] - shares[1]
 
 
 _TRIVIAL: dict[Protection, Trivial] = {"plain": "all", "trivial": "keys", "encrypted": "nothing"}

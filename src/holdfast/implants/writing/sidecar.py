@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast.circuits.network import Network
-from holdfast.encrypted.enclosed import Enclosed, noise_of
+from holdfast.encrypted.enclosed import Enclosed, noise_of, noise_of_prefixes
 from holdfast.errors import UsageError
 from holdfast.implants.message import Message
 from holdfast.implants.triggers import Trigger
@@ -57,7 +57,7 @@ class Sidecar(Side):
             said: Tensor = self.network(rows)
             return said
         which = asked.nonzero().flatten()
-        noise = noise_of(x_N).repeat_interleave(len(rows) // len(x_N)) + torch.arange(len(rows), device=rows.device)
+        noise = (noise_of(x_N) if len(rows) == len(x_N) else noise_of_prefixes(x_N)).flatten()
         answers = rows.new_zeros(len(rows), self.network.outputs)
         return answers.index_copy(0, which, self.network(rows[which], noise[which])) if len(which) else answers
 
