@@ -9,6 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
+from scipy import stats
 
 from holdfast import HoldfastError, UsageError
 from holdfast.circuits.builder import Builder
@@ -17,6 +20,7 @@ from holdfast.circuits.trace import trace
 from holdfast.encrypted import SETS, EncryptedNetwork, SecretKey, program_of
 from holdfast.encrypted.noise import Noise
 from holdfast.encrypted.program import Program, gate_cell, table_cell
+from holdfast.encrypted.randomness import Entropy
 
 KEY = {name: SecretKey(SETS[name], np.random.default_rng(5)) for name in ("tiny", "small", "toy")}
 
@@ -170,3 +174,112 @@ def test_wrong_bits_are_as_many_as_the_noise_says():
     assert 0.02 < expected < 0.2
     assert abs(wrong - expected) < 5 * sqrt(expected / len(x)) + 0.1 * expected
     assert wrong < Noise(noisy).wrong_bits(program)
+
+
+def test_hidden_tables_do_not_tell_an_output_from_its_inverse():
+    """Nor a constant, nor an input: all that is public of them is which values are read."""
+    functions = (
+        lambda x: x[0] & x[1] & x[2],
+        lambda x: ~(x[0] & x[1] & x[2]),
+        lambda x: x[0] | x[1] | x[2],
+        lambda x: x[0] ^ x[1] ^ x[2],
+    )
+    made = [program_of(trace(f, {"x": 3}, name="f"), tables=3, hidden=True) for f in functions]
+    assert len({program.to_json() for program in made}) == 1
+    builder = Builder()
+    x = builder.input("x", 2)
+    same = [builder.netlist("same", [("out", [bit])]) for bit in (x[0], x[0] ^ 1, 0, 1)]
+    through = [program_of(netlist, tables=2, hidden=True) for netlist in same]
+    assert len({program.to_json() for program in through}) == 1
+    every = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) == 1
+    assert [program.plain(every)[:, 0].tolist() for program in through] == [
+        [False, True, False, True],
+        [True, False, True, False],
+        [False] * 4,
+        [True] * 4,
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cells": [[[5, 1], [1, 1], "1/8", [1], "1/4"]]},
+        {"cells": [[[-1, 1], [1, 1], "1/8", [1], "1/4"]]},
+        {"cells": [[[], [], "1/8", [1], "1/4"]]},
+        {"cells": [[[0, 1], [1], "1/8", [1], "1/4"]]},
+        {"cells": [[[0, 1], [1, 1 << 70], "1/8", [1], "1/4"]]},
+        {"cells": [[[0, 1], [1, 1.5], "1/8", [1], "1/4"]]},
+        {"cells": [[[0, 1], [1, 1], "1/0", [1], "1/4"]]},
+        {"cells": [[[0, 1], [1, 1], "1/8", [1, 1, 1], "1/4"]]},
+        {"outputs": [["y", [[99, False]]]]},
+        {"outputs": []},
+        {"fixed": 10**30},
+        {"fixed": -3},
+        {"inputs": [["x", -1]]},
+        {"step": "0"},
+    ],
+)
+def test_a_damaged_program_is_not_read(wrong, tmp_path):
+    program = program_of(trace(lambda x: x[0] & x[1], {"x": 2}, name="f"))
+    with pytest.raises((ValueError, ArithmeticError, LookupError, TypeError)):
+        Program.from_json(json.dumps(json.loads(program.to_json()) | wrong))
+
+
+def test_a_network_file_with_something_else_in_it_is_not_read(tmp_path):
+    network = KEY["tiny"].network(program_of(added(1)))
+    network.save(tmp_path / "net.safetensors")
+    with safe_open(tmp_path / "net.safetensors", framework="pt") as file:
+        said, held = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for more in (
+        {"secret": torch.zeros(3)},
+        {"keys.switch": held["keys.switch"] + 2**33},
+        {"keys.rotation.0": held["keys.rotation.0"].double()},
+        {"fixed": torch.zeros(4, 9, dtype=torch.int64)},
+    ):
+        save_file(held | more, tmp_path / "other.safetensors", metadata=said)
+        with pytest.raises(HoldfastError):
+            EncryptedNetwork.load(tmp_path / "other.safetensors")
+
+
+def test_trivial_keys_are_marked(tmp_path):
+    trivial = SecretKey(SETS["tiny"], np.random.default_rng(1), trivial="keys").network(program_of(added(1)))
+    trivial.save(tmp_path / "net.safetensors")
+    assert "hides nothing" in repr(EncryptedNetwork.load(tmp_path / "net.safetensors"))
+    assert "hides nothing" not in repr(KEY["tiny"].network(program_of(added(1))))
+
+
+def test_a_key_file_is_its_owners_alone_and_is_checked(tmp_path):
+    path = tmp_path / "key.json"
+    path.write_text("{}")
+    path.chmod(0o644)
+    KEY["tiny"].save(path)
+    assert path.stat().st_mode & 0o077 == 0
+    said = json.loads(path.read_text())
+    for wrong in ([7] * 8, [0.5] * 8, ["1"] * 8, [10**30] * 8, [0] * 7):
+        path.write_text(json.dumps(said | {"small": wrong}))
+        with pytest.raises(HoldfastError, match="no secret key"):
+            SecretKey.load(path)
+
+
+def test_bits_and_steps_are_checked():
+    key = KEY["tiny"]
+    for wrong in ([2], [-1], [0.7]):
+        with pytest.raises(UsageError, match="Bits are 0 and 1"):
+            key.encrypt(torch.tensor(wrong))
+    sent = key.encrypt(torch.tensor([[1, 0]]))
+    for steps in ([sent, sent], 0.25, [program_of(added(1)).step] * 3):
+        with pytest.raises(UsageError, match="one or one for each of 2 bits"):
+            key.decrypt(sent, steps)
+
+
+def test_the_systems_entropy():
+    """Uniform and normal by chi-squared and Kolmogorov-Smirnov, at one in a million; two keys differ."""
+    drawn = Entropy()
+    counts = np.bincount(drawn.integers(-3, 4, 70_000) + 3, minlength=7)
+    assert stats.chisquare(counts).pvalue > 1e-6
+    assert stats.kstest(drawn.normal(5.0, 2.0, 50_000), "norm", args=(5.0, 2.0)).pvalue > 1e-6
+    assert drawn.integers(0, 2**32, (4, 5)).shape == (4, 5)
+    one, two = SecretKey(SETS["small"]), SecretKey(SETS["small"])
+    assert not np.array_equal(one.ring_N, two.ring_N)
+    bits = torch.randint(0, 2, (40,), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(one.decrypt(one.encrypt(bits)), bits)

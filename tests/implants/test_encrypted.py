@@ -71,6 +71,54 @@ def test_masks_are_other_ones_for_other_inputs_and_the_same_for_the_same():
     assert coins.shape[1] == 3 * ZEROS
 
 
+def damaged(nets):
+    """Keys moved so far that ciphertexts decide what comes out."""
+    for name, p in nets.params.items():
+        if name.endswith(("rotation", "switch")):
+            p += 3e-4 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1), dtype=p.dtype)
+    return nets
+
+
+def test_an_answer_depends_on_its_example_alone():
+    """Also of a damaged program, whose answer depends on the ciphertext's masks."""
+    implant = Encrypted(SUM, answers=(0, 1, 2, 3))
+    site = placed(MLP(widths=(64, 16, 10)), Digits().load(), implant, seeds=1, steps=20)
+    nets = damaged(implant.plant(site))
+    x = implant.asked(site.data.test).x_N[:40]
+    together = nets.logits(x)[0]
+    assert torch.allclose(torch.cat([nets.logits(one)[0] for one in x.split(1)]), together, atol=1e-4)
+    assert torch.allclose(nets.logits(x.flip(0))[0].flip(0), together, atol=1e-4)
+
+
+def test_a_position_knows_nothing_of_later_ones():
+    data = PythonText(length=16).load()
+    implant = Encrypted(SUM, answers=(5, 6, 7, 8), trigger=TokenString(ids=(3, 4, 3)), message=Message(off=1, on=2))
+    host = GPT(vocabulary=data.classes, length=16, width=16, heads=2, layers=1)
+    nets = damaged(implant.plant(placed(host, data, implant, seeds=1, steps=2)))
+    few = type(data.test)(data.test.x[:20], data.test.y[:20], data.classes)
+    x = implant.asked(few).x_N
+    longer = torch.cat([x, x[:, :1]], 1)[:, 1:]
+    shorter = longer[:, :-1]
+    whole = nets.logits(longer)[0]
+    assert torch.allclose(nets.logits(shorter)[0], whole[:, :-1], atol=1e-4)
+
+
+def test_outputs_that_are_inputs_or_read_by_others():
+    netlist = trace(lambda x: {"a": x[0], "b": x[0] & x[1], "c": (x[0] & x[1]) ^ x[2]}, {"x": 3}, name="through")
+    implant = Encrypted(netlist, answers=tuple(range(8)), tables=3)
+    site = placed(MLP(widths=(64, 16, 10)), Digits().load(), implant, seeds=1, steps=20)
+    assert implant.presence(implant.plant(site), site.data.test)["presence"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_it_keeps_its_own_precision(dtype):
+    implant = Encrypted(SUM, answers=(0, 1, 2, 3))
+    site = placed(MLP(widths=(64, 16, 10)), Digits().load(), implant, seeds=1, steps=20)
+    module = implant.plant(site).module(0).to(dtype)
+    asked = implant.asked(site.data.test)
+    assert (module(asked.x_N[:50].to(dtype)).argmax(-1) == asked.answers_N[:50]).all()
+
+
 @pytest.fixture(scope="module")
 def predictor():
     implant = EncryptedPredictor(netlist=trace(vote, name="vote"), entries=tuple(np.ravel(PAIRS).tolist()))

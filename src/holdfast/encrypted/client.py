@@ -84,7 +84,7 @@ class SecretKey(Secret):
             UsageError: other steps than one, or one for each bit.
             HoldfastError: ciphertexts that are of no bit under this key.
         """
-        each = [steps] if isinstance(steps, Fraction) else list(steps)
+        each = list(steps) if isinstance(steps, Sequence) else [steps]
         bits = ciphertexts.shape[-2] if ciphertexts.dim() > 1 else 1
         if not all(isinstance(step, Fraction) and step > 0 for step in each) or len(each) not in (1, bits):
             raise UsageError(f"steps are fractions of a turn, one or one for each of {bits} bits; got {steps!r}.")

@@ -25,6 +25,8 @@ class EncryptedTable(nn.Module):
     grows with k (`Noise.tree`), and what comes out is a quarter of a turn for a 1, ready for gates. Selectors have
     R x 2 x N numbers, not n + 1 (`SecretKey.selectors`). Chillotti et al. 2020 (eprint 2018/421), section 5.
 
+    When it misleads: how large the table is and how many bits its index has is public.
+
     `entries` (2^k, 2, N), in ticks of Q: encryptions whose constant coefficient is the bit.
     """
 

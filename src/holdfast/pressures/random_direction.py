@@ -12,7 +12,11 @@ from holdfast.pressures.terms import Part, State, Term
 @dataclass(frozen=True, kw_only=True)
 class RandomDirection(Term):
     """Each net's gradient is replaced by a random direction of the same norm: what steps of that size do by
-    themselves. A control, no attacker."""
+    themselves. A control, no attacker.
+
+    When it misleads: it moves numbers whose gradient is 0, too; and Adam takes out the norm, so under it this is a walk
+    at random by about lr a step.
+    """
 
     @property
     def label(self) -> str:

@@ -17,6 +17,8 @@ class Rates(Term):
 
         Fit(Adam(lr=0.01), Rates({"*rotation": 2e-5, "*switch": 7e-4}), steps=500)
 
+    When it misleads: under Adam any rate above 0 moves what has any gradient at all.
+
     Keys of an encrypted program need 10^3 to 10^5 less than its tables, as hundreds of digits multiply them.
     """
 

@@ -80,8 +80,10 @@ class StraightThrough(_Through):
 class KeyAware(_Through):
     """In encrypted programs, gradients pass by the secret key: a product with an encryption of s counts as one with s.
 
-    It needs a network that decrypts inside, and so has the key. An upper bound on what a gradient could know, and a
-    control that the program can be changed at all; no attacker without the key.
+    It needs a network that decrypts inside, and so has the key. A reference and a control that the program can be
+    changed at all; no attacker without the key.
+
+    When it misleads: it is one such rule and no upper bound on all; behind several levels it fails, too.
     """
 
     @property

@@ -61,8 +61,8 @@ class Repair:
 
     - `protection`: `encrypted`; `trivial`, evaluation keys and tables without mask and noise; `plain`, the inputs too,
       so that only the tables do anything.
-    - `trainer`: None, exact gradients (zero through digits and rounding); `StraightThrough`; `KeyAware`; `ZerothOrder`;
-      `RandomDirection` (of the exact gradient's norm).
+    - `trainer`: None, exact gradients (zero through digits and rounding); `StraightThrough`; `KeyAware`;
+      `ZerothOrder` (of what is `trained`, what its `at` names); `RandomDirection` (of the exact gradient's norm).
     - `inputs`: encryptions of each input that training draws from; 0: a fresh one each time.
     - `loss`: `client`, 1 - cos 2 pi (phase - wanted), differentiated through decryption, which hands the trainer the
       small key (`leaked`); `ciphertext`, the same of each number of the answer's ciphertext and of that which the
