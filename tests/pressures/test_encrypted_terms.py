@@ -115,6 +115,12 @@ def test_what_a_zeroth_order_search_moves(beside):
     _, site, nets = beside
     after = pressed(site, nets, ZerothOrder(at="*bodies", pairs=2), steps=2)
     assert moved(nets, after) == {n for n in nets.params if n.endswith("bodies")}
+    fit = Fit(Adam(lr=3e-3), Unlearn(rate=0.5), ZerothOrder(at="*bodies", pairs=2), steps=2)
+    point = next(Fit.press([fit], site.at("look"), nets.copy(), [0, 2]))
+    assert all((grad == 0).all() or name.endswith("bodies") for name, grad in point.gradient().items())
+    clean = Fit(Adam(lr=3e-3), ZerothOrder(at="*bodies", pairs=2), steps=2)
+    point = next(Fit.press([clean], site.at("look"), nets.copy(), [0, 2]))
+    assert all((grad == 0).all() for grad in point.gradient().values())
     with pytest.raises(UsageError, match="no trained weight is called so"):
         pressed(site, nets, ZerothOrder(at="*nothing"))
 

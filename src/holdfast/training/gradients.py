@@ -63,6 +63,8 @@ def gradients(
         params[name].requires_grad_()
     loss_K = _loss(nets, params, x_KB, y_KB, losses, hidden, drop, weights_KB)
     weights = [params[name] for name in free]
+    if not loss_K.requires_grad:  # nothing of what is trained is heard at all
+        return {name: torch.zeros_like(p) for name, p in params.items()}
     grads = torch.autograd.grad(loss_K, weights, torch.ones_like(loss_K), materialize_grads=True)
     found = dict(zip(free, grads, strict=True))
     return found if len(free) == len(params) else {n: found.get(n, torch.zeros_like(p)) for n, p in params.items()}
