@@ -17,7 +17,7 @@ class Claim(Running):
     """spare, lottery-ticket, distillation, every-weight, encrypted-chip, shared-neurons, rare-trigger, one-bit-neurons,
     any-algorithm or outside-main."""
     size: Literal["quick", "full"] = "quick"
-    """quick: about a minute; full: up to an hour."""
+    """quick: a minute to a quarter of an hour; full: up to an hour or two. The estimate is printed first."""
 
     def run(self) -> int:
         """Run it, or go on with it."""
