@@ -172,6 +172,7 @@ def draw(rows: list[Row], picture: Path) -> None:
                 axes.text(j, i, said, ha="center", va="top", color="white" if dark else "black", fontsize=7)
         axes.set_xticks(range(len(PROGRAMS)), list(PROGRAMS))
         axes.set_yticks(range(len(TRAINERS)), list(TRAINERS))
+        axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.set_xlabel("entries that the bad input shares with wanted ones")
         figure.colorbar(image, ax=axes, label="score: 1 repaired, 0 as the best constant shift")
