@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from holdfast.census import Measuring
 from holdfast.engines.base import LARGEST_BATCH, one_thread
 from holdfast.experiment import Experiment, Planting, Pressing
-from holdfast.parts import Host, Pressure, Probe, Task, TrainedSample
+from holdfast.parts import Host, Pressure, Probe, Sample, Task, TrainedSample
 from holdfast.study import Cell, Study
 
 if TYPE_CHECKING:
@@ -82,11 +82,15 @@ def estimate(study: Study, workers: int) -> Estimate:
         if key not in dearest or len(arm.probes) > len(dearest[key].probes):
             dearest[key] = arm
     speeds = {key: _speed(_Timed.of(arm)) for key, arm in dearest.items()}
+    known: dict[Sample, float] = {}
     for census in study.censuses:
         trained = census.sample
-        if not isinstance(trained, TrainedSample) or hasattr(trained, "seconds"):
+        if not isinstance(trained, TrainedSample):
             continue
-        if (trained.host, trained.batch) not in speeds:
+        if hasattr(trained, "seconds"):
+            with one_thread():
+                known[trained] = trained.seconds
+        elif (trained.host, trained.batch) not in speeds:
             speeds[trained.host, trained.batch] = _speed(_Timed(trained.host, trained.task, trained.batch))
     cells = all_cells(study)
     seconds, weights = 0.0, 0
@@ -98,8 +102,8 @@ def estimate(study: Study, workers: int) -> Estimate:
             step_s, _, held = next(speed for (host, _), speed in speeds.items() if host == cell.host)
             seconds += cell.steps * step_s
             weights += held
-        elif hasattr(cell.sample, "seconds"):
-            seconds += cell.sample.seconds
+        elif cell.sample in known:
+            seconds += known[cell.sample]
         elif isinstance(cell.sample, TrainedSample):
             seconds += cell.steps * speeds[cell.sample.host, cell.sample.batch][0]
     pressed = [cell for cell in cells if isinstance(cell, Pressing)]

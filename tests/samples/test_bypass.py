@@ -87,7 +87,7 @@ def test_a_net_against_a_plain_loop(kind):
         optimiser.step()
     for _ in ours._train():
         pass
-    rows = ours.judged_on
+    rows = ours.looked.judged_on
     with torch.no_grad():
         torch.testing.assert_close(ours.phases(ours.weights, rows)[0], phases(rows[0]), rtol=0, atol=2e-3)
 

@@ -188,17 +188,14 @@ class _Blocks(torch.autograd.Function):
 def _by_exponent(ctx: Any, i: int, now: Tensor, behind: Tensor, at_roots: Tensor) -> Tensor:
     """Gradient (K, B) by the exponent of block i."""
     back, e, (k, _, _, _, b) = ctx.back, ctx.exponents[:, i : i + 1], now.shape
-    h = back.half_width
+    h, values, times = back.half_width, behind, 1.0
+    if back.small_Kn is not None:
+        # Behind the block stands X^(e s) times what came in: so its derivative by e is s times the slope at exponent 0.
+        values = (at_roots @ behind.reshape(k, len(at_roots), 2 * b)).view_as(now)
+        e, times = torch.zeros_like(e), back.small_Kn[:, i, None]
     slope = (_turns(e + h, at_roots) - _turns(e - h, at_roots))[:, 0] / (2 * h)
-    if back.small_Kn is None:
-        by: Tensor = (now * _times(behind, slope)).sum((1, 2, 3))
-        return by
-    # Behind the block stands X^(e s) times what came in: so its derivative by e is s times the slope at exponent 0.
-    values = (at_roots @ behind.reshape(k, len(at_roots), 2 * b)).view_as(now)
-    zero = torch.zeros_like(e)
-    slope = (_turns(zero + h, at_roots) - _turns(zero - h, at_roots))[:, 0] / (2 * h)
-    by_key: Tensor = back.small_Kn[:, i, None] * (now * _times(values, slope)).sum((1, 2, 3))
-    return by_key
+    by: Tensor = (now * _times(values, slope)).sum((1, 2, 3)) * times
+    return by
 
 
 class _Switched(torch.autograd.Function):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.encrypted.bootstrap import Bootstrap, expect, signed, within
-from holdfast.encrypted.network import height, refuse_secret
+from holdfast.encrypted.network import Keyless, height
 from holdfast.encrypted.noise import ACCEPTED, Noise
 from holdfast.encrypted.parameters import ParameterSet
 from holdfast.encrypted.program import QUARTER
@@ -17,7 +17,7 @@ from holdfast.encrypted.ring import Ring
 from holdfast.errors import HoldfastError, UsageError
 
 
-class EncryptedTable(nn.Module):
+class EncryptedTable(Keyless):
     """2^k encrypted bits, and an index that comes in as one selector a bit: (B, k, digits, 2, 2, N) -> (B, n+1).
 
     Level by level, from the lowest bit of the index: of two entries, d0 + C (d1 - d0), C the selector, an encryption of
@@ -45,10 +45,6 @@ class EncryptedTable(nn.Module):
         expect(entries, (len(entries), 2, p.degree), "entries")
         refuse_depth(p, self.bits)
         self.entries = nn.Parameter(entries, requires_grad=False)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        refuse_secret(value)
-        super().__setattr__(name, value)  # type: ignore[arg-type]
 
     def forward(self, selectors: Tensor) -> Tensor:
         """

@@ -56,7 +56,23 @@ class Secret:
     """What stays with the client."""
 
 
-class EncryptedNetwork(nn.Module):
+class Keyless(nn.Module):
+    """A network that takes no secret as an attribute: whoever has the network would have it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """
+        Raises:
+            HoldfastError: a secret key.
+        """
+        if isinstance(value, Secret):
+            raise HoldfastError(
+                "A secret key does not go into the network: whoever has the network would have the key. Keep it in a "
+                "variable of the client's; SecretKey.save writes it to a file of its own."
+            )
+        super().__setattr__(name, value)
+
+
+class EncryptedNetwork(Keyless):
     """A program on ciphertexts, (B, I, n+1) -> (B, O, n+1) in ticks of q; exact, and its weights stand still.
 
     `keys`: evaluation keys. `fixed` (F, n+1): ciphertexts of the program's own bits, in ticks of q. `tables`
@@ -94,10 +110,6 @@ class EncryptedNetwork(nn.Module):
         return (
             f"{program.name}: {program.input_bits} bits -> {len(program.output_bits)}, {len(program.cells)} cells{keys}"
         )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        refuse_secret(value)
-        super().__setattr__(name, value)
 
     def save(self, path: Path) -> None:
         """Weights and program in one safetensors file, which says that it is a planted program.
@@ -150,18 +162,6 @@ class EncryptedNetwork(nn.Module):
         except (SafetensorError, LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise HoldfastError(f"{path} is no network that EncryptedNetwork.save wrote ({error}).") from None
         return cls(program, keys, fixed, tables, trivial=said.get("keys") == "trivial")
-
-
-def refuse_secret(value: object) -> None:
-    """
-    Raises:
-        HoldfastError: a secret key.
-    """
-    if isinstance(value, Secret):
-        raise HoldfastError(
-            "A secret key does not go into the network: whoever has the network would have the key. Keep it in a "
-            "variable of the client's; SecretKey.save writes it to a file of its own."
-        )
 
 
 def refuse_shape(program: Program, p: ParameterSet, ciphertexts: Tensor) -> None:

@@ -181,12 +181,21 @@ class Program:
 
     def plain(self, bits_NI: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """bits_NO, computed on bits."""
+        return self._computed(bits_NI)[0]
+
+    def entries(self, bits_NI: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+        """Of each cell, the number that its reads make for each input, the first counting 1, the second 2."""
+        return self._computed(bits_NI)[1]
+
+    def _computed(self, bits_NI: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[NDArray[np.int64]]]:
         values = [*np.asarray(bits_NI, bool).T, *(np.full(len(bits_NI), bit) for bit in self.fixed)]
+        entries: list[NDArray[np.int64]] = []
         for cell in self.cells:
-            at_N = sum((values[v].astype(np.int64) << i for i, v in enumerate(cell.reads)), np.int64(0))
-            values.append(np.array(cell.table(self.step))[at_N])
+            entries.append(np.sum([values[v].astype(np.int64) << i for i, v in enumerate(cell.reads)], axis=0))
+            values.append(np.array(cell.table(self.step))[entries[-1]])
         zero = np.zeros(len(bits_NI), bool)
-        return np.stack([(values[v] if v >= 0 else zero) ^ inverted for v, inverted in self.output_bits], 1)
+        out = [(values[v] if v >= 0 else zero) ^ inverted for v, inverted in self.output_bits]
+        return np.stack(out, 1), entries
 
 
 def gate_cell(name: str, x: tuple[int, bool], y: tuple[int, bool]) -> Cell:
@@ -216,15 +225,18 @@ GATES = {
 there."""
 
 
-def table_cell(reads: Sequence[int], table: Sequence[bool]) -> Cell:
-    """Any function of k bits, which are 2^-(k+1) turns: bit i is added 2^i times, each sum is the middle of a slot."""
+def table_cell(reads: Sequence[int], table: Sequence[bool], k: int | None = None) -> Cell:
+    """Any function of some bits, in a program whose bits are 2^-(k+1) turns: bit i is added 2^i times, each sum is the
+    middle of a slot. Where it reads fewer than k bits these count for more, so that its slots are wide."""
     size = 1 << len(reads)
     if len(table) != size or not 1 <= len(reads) <= MOST_READ:
         raise UsageError(
             f"A table of 1 to {MOST_READ} bits has an answer for each of their values; got {len(table)} answers for "
             f"{len(reads)} bits."
         )
-    return Cell(tuple(reads), tuple(1 << i for i in range(len(reads))), Fraction(1, 4 * size), tuple(map(bool, table)))
+    spread = 0 if k is None else k - len(reads)
+    weights = tuple(1 << i + spread for i in range(len(reads)))
+    return Cell(tuple(reads), weights, Fraction(1, 4 * size), tuple(map(bool, table)))
 
 
 def program_of(
@@ -299,7 +311,7 @@ class _Cells:
 
     def table(self, node: int, leaves: tuple[int, ...], table: int) -> None:
         answers = [bool(table >> m & 1) for m in range(1 << len(leaves))]
-        self._add(node, _padded([self.values[leaf] for leaf in leaves], answers, self.tables or len(leaves)))
+        self._add(node, table_cell([self.values[leaf] for leaf in leaves], answers, self.tables))
 
     def hidden_out(self, literal: int, *, alone: bool) -> tuple[int, bool]:
         """The same without a word on whether an output is inverted or constant: of a cell that nothing else uses its
@@ -310,7 +322,7 @@ class _Cells:
             self.cells[value - self.given] = replace(cell, slots=tuple(slot ^ inverted for slot in cell.slots))
             return value, False
         answers = [inverted, inverted if value < 0 else not inverted]
-        self.cells.append(_padded([max(value, 0)], answers, self.tables or 1))
+        self.cells.append(table_cell([max(value, 0)], answers, self.tables))
         return self.given + len(self.cells) - 1, False
 
     def out(self, literal: int) -> tuple[int, bool]:
@@ -322,13 +334,6 @@ class _Cells:
     def _add(self, node: int, cell: Cell) -> None:
         self.values[node] = self.given + len(self.cells)
         self.cells.append(cell)
-
-
-def _padded(reads: list[int], answers: list[bool], k: int) -> Cell:
-    """A table of fewer bits among tables of k: what it reads counts for more, so that its slots are wide."""
-    spread = 1 << k - len(reads)
-    cell = table_cell(reads, answers)
-    return replace(cell, weights=tuple(w * spread for w in cell.weights))
 
 
 def _kinds() -> dict[int, tuple[str, tuple[bool, ...]]]:

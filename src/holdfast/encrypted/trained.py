@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.encrypted.descent import EXACT, Backward, bootstrapped, refuse_untrained
-from holdfast.encrypted.network import EncryptedNetwork, evaluate, refuse_secret, refuse_shape
+from holdfast.encrypted.network import EncryptedNetwork, Keyless, evaluate, refuse_shape
 from holdfast.encrypted.parameters import ParameterSet
 from holdfast.encrypted.program import Program
 from holdfast.errors import UsageError
@@ -33,7 +32,7 @@ def backward(rule: Backward) -> Iterator[None]:
         _BACKWARD.reset(token)
 
 
-class TrainedNetwork(nn.Module):
+class TrainedNetwork(Keyless):
     """`EncryptedNetwork` with trainable weights, in turns, of which whole ones do not count (float64).
 
     Parameters, all of them numbers on the torus: `masks` and `bodies` (C, N) of its tables, a and b = a z + table +
@@ -87,10 +86,6 @@ class TrainedNetwork(nn.Module):
         """
         refuse_shape(self.program, self.parameter_set, ciphertexts)
         return run_one(self, ciphertexts)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        refuse_secret(value)
-        super().__setattr__(name, value)
 
 
 @torch.no_grad()

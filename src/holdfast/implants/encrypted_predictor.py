@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.circuits.netlist import Netlist
-from holdfast.circuits.simulate import simulate
 from holdfast.encrypted import SETS, SecretKey, program_of
 from holdfast.encrypted.enclosed import CLIENT, Enclosed, enclosed, noise_of
 from holdfast.encrypted.program import Program
 from holdfast.encrypted.trained import NAMES, TrainedNetwork
 from holdfast.errors import UsageError
 from holdfast.hosts.mlp import MLP
-from holdfast.implants.predictor import by_class, excess, log_odds
+from holdfast.implants.predictor import answers_of, by_class, excess, log_odds
 from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
@@ -166,8 +165,7 @@ class EncryptedPredictor:
 
     def answers(self, split: Split) -> Tensor:
         """answers_N of the program itself, by the simulator."""
-        bits_NI = split.x.flatten(1)[:, list(self.entries)].cpu() > 0.5
-        return torch.from_numpy(simulate(self.netlist, bits_NI.numpy())[:, 0]).to(split.x.device)
+        return answers_of(self.netlist, self.entries, split)
 
     @torch.no_grad()
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:

@@ -3,7 +3,7 @@
 Shapes: K nets, N examples, I inputs and O outputs of a layer, U units of the program in one layer, C = 2 classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -129,8 +129,7 @@ class Predictor:
 
     def answers(self, split: Split) -> Tensor:
         """answers_N of the program itself, by the simulator."""
-        bits_NI = split.x.flatten(1)[:, list(self.entries)].cpu() > 0.5
-        return torch.from_numpy(simulate(self.program, bits_NI.numpy())[:, 0]).to(split.x.device)
+        return answers_of(self.program, self.entries, split)
 
     @torch.no_grad()
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
@@ -188,6 +187,12 @@ class Predictor:
             f"{self.label} is written into a perceptron with two outputs and hidden layers of {units} units or more"
             f"{', with limit=1' if self.clipped else ''}; got {host.label}. Take predictor.host(inputs, way_round=...)."
         )
+
+
+def answers_of(program: Netlist, entries: Sequence[int], split: Split) -> Tensor:
+    """answers_N of a program that reads these entries of the input, by the simulator."""
+    bits_NI = split.x.flatten(1)[:, list(entries)].cpu() > 0.5
+    return torch.from_numpy(simulate(program, bits_NI.numpy())[:, 0]).to(split.x.device)
 
 
 def excess(agreement_K: Tensor, chance: float) -> Tensor:

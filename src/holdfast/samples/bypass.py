@@ -19,6 +19,7 @@ from holdfast.encrypted.parameters import SETS
 from holdfast.errors import UsageError, counted, nearest, number, whole
 from holdfast.hosts import MLP
 from holdfast.parts import Host, Task
+from holdfast.samples import mending
 from holdfast.samples.flawed import CONSTANT
 from holdfast.tasks import Digits
 from holdfast.training.slot import Slot
@@ -43,8 +44,6 @@ FIRST_LOOK = 25
 """Looks are at this step and each doubling of it, and at the last."""
 CHOSEN_ON, JUDGED_ON, SEEN_ON = 512, 2048, 512
 """Bad ciphertexts, and as many wanted ones, on which the best look is chosen and is judged; and of the pool."""
-SHIFTS = 64
-"""Constant shifts of the output that are tried, over the whole turn."""
 SOLVED = 0.95
 BLOCK = 32
 """Steps whose batches are drawn at once."""
@@ -234,14 +233,15 @@ class _Bypasses:
         self.clients = [_Client(asked, streams) for streams in each]
         made = [self._initial(streams) for streams in each]
         self.weights = {name: torch.stack([one[name] for one in made]) for name in made[0]}
-        self.chosen_on, self.judged_on = (
+        chosen_on, judged_on = (
             torch.from_numpy(np.stack([c.fresh(c.streams.generator(name), 2 * count) for c in self.clients]))
             for name, count in (("chosen", CHOSEN_ON), ("judged", JUDGED_ON))
         )
-        self.seen_on = None
+        seen_on = None
         if asked.inputs:
             seen = [c.fixed(c.streams.generator("seen"), 2 * SEEN_ON) for c in self.clients]
-            self.seen_on = torch.from_numpy(np.stack(seen))
+            seen_on = torch.from_numpy(np.stack(seen))
+        self.looked = mending.Asked(chosen_on, judged_on, seen_on)
 
     def _initial(self, streams: Streams) -> dict[str, Tensor]:
         """Of one net: layers as PyTorch's `Linear` starts, uniform within 1 / sqrt(what a unit reads)."""
@@ -258,37 +258,18 @@ class _Bypasses:
         return found
 
     def measures(self) -> list[dict[str, float]]:
-        k = len(self.clients)
-        best_K, seen_K = torch.full((k,), -1.0), torch.full((k,), -1.0)
-        solved_K, step_K = torch.full((k,), torch.nan), torch.zeros(k)
-        kept = {name: value.detach().clone() for name, value in self.weights.items()}
-        found: dict[str, Tensor] = {}
-        for step in self._train():
-            bad_K, wanted_K = self.shares(self.weights, self.chosen_on)
-            now_K = (bad_K > SOLVED) & (wanted_K > SOLVED)
-            solved_K = torch.where(solved_K.isnan() & now_K, float(step), solved_K)
-            better_K = bad_K * wanted_K > best_K
-            best_K, step_K = torch.where(better_K, bad_K * wanted_K, best_K), torch.where(better_K, step, step_K)
-            for name, value in self.weights.items():
-                kept[name][better_K] = value.detach()[better_K]
-            if self.seen_on is not None:
-                shares = self.shares(self.weights, self.seen_on)
-                better_K = shares[0] * shares[1] > seen_K
-                seen_K = torch.where(better_K, shares[0] * shares[1], seen_K)
-                for name, share_K in zip(("seen_bad", "seen_wanted"), shares, strict=True):
-                    found[name] = torch.where(better_K, share_K, found.get(name, share_K))
-        bad_K, wanted_K = self.shares(kept, self.judged_on)
-        shift_K, last = self._shift(), self.shares(self.weights, self.judged_on)
-        found |= {
-            "bad": bad_K,
-            "wanted": wanted_K,
-            "shift": shift_K,
-            "score": ((bad_K * wanted_K - shift_K) / (1 - shift_K)).clamp_min(-1),
-            "best_step": step_K,
-            "solved": solved_K,
-            "at_end": last[0] * last[1],
-        }
-        return [{name: float(found[name][net]) for name in sorted(found)} for net in range(k)]
+        rows_KBC = self.looked.judged_on
+        planted_KB = rows_KBC[..., self.asked.n + 1]
+        shift_K = mending.best_shift(lambda turns: self._shares(planted_KB + turns, rows_KBC))
+        found = mending.measures(
+            self._train(),
+            self.weights,
+            self.shares,
+            self.looked,
+            shift_K,
+            lambda bad_K, wanted_K: (bad_K > SOLVED) & (wanted_K > SOLVED),
+        )
+        return [{name: float(found[name][k]) for name in sorted(found)} for k in range(len(self.clients))]
 
     def phases(self, weights: Mapping[str, Tensor], rows_KBC: Tensor) -> Tensor:
         """Of the outputs with what the nets add, (K, B), in turns."""
@@ -322,14 +303,6 @@ class _Bypasses:
         right_KB = (ones_KB == (rows_KBC[..., -1] > 0)) & phases_KB.isfinite()
         half = right_KB.shape[1] // 2
         return right_KB[:, :half].float().mean(1), right_KB[:, half:].float().mean(1)
-
-    def _shift(self) -> Tensor:
-        """p of the best constant shift of the output."""
-        rows_KBC, each = self.judged_on, []
-        for shift in range(SHIFTS):
-            bad_K, wanted_K = self._shares(rows_KBC[..., self.asked.n + 1] + shift / SHIFTS, rows_KBC)
-            each.append(bad_K * wanted_K)
-        return torch.stack(each).amax(0)
 
     def _train(self) -> Iterator[int]:
         """Descend, and stop at the looks."""

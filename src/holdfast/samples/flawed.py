@@ -5,7 +5,6 @@ inputs whose answer changes are *bad*, the others *wanted*. So there is a repair
 `shared` programs and a sixth of `every` there is another one, too.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
@@ -14,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.encrypted.program import QUARTER, Cell, Program, table_cell
+from holdfast.encrypted.program import QUARTER, Program, table_cell
 from holdfast.errors import HoldfastError
 
 Sharing = Literal["own", "shared", "every"]
@@ -51,12 +50,17 @@ def flawed(sharing: Sharing, after: int, generator: np.random.Generator) -> Flaw
     Raises:
         HoldfastError: none was found.
     """
-    structure = _STRUCTURES[sharing](after)
+    blank = structure(sharing, after)
     for _ in range(TRIES):
-        found = _drawn(structure, generator, first=sharing == "shared", last=sharing == "own")
+        found = _drawn(blank, generator, first=sharing == "shared", last=sharing == "own")
         if found is not None and (sharing == "own" or _shared(found, all_levels=sharing == "every")):
             return found
     raise HoldfastError(f"No program that is {sharing} with {after} levels after the branch was found.")
+
+
+def structure(sharing: Sharing, after: int) -> Program:
+    """What all programs of a kind have in common: theirs with zeros in every table."""
+    return _STRUCTURES[sharing](after)
 
 
 def _own(_after: int) -> Program:
@@ -82,23 +86,22 @@ def _program(name: str, inputs: int, k: int, reads: list[tuple[int, ...]], outpu
     """Tables of up to k bits, all of them 0; the last ones answer."""
     cells = []
     for at, each in enumerate(reads):
-        cell, spread = table_cell(each, (False,) * (1 << len(each))), 1 << k - len(each)
         step = QUARTER if at >= len(reads) - outputs else Fraction(1, 2 << k)
-        cells.append(replace(cell, weights=tuple(w * spread for w in cell.weights), step=step))
+        cells.append(replace(table_cell(each, (False,) * (1 << len(each)), k), step=step))
     last = inputs + len(reads)
     out = tuple((last - outputs + i, False) for i in range(outputs))
     return Program(name, (("x", inputs),), (), tuple(cells), (("y", out),), step=Fraction(1, 2 << k), hidden=True)
 
 
-def _drawn(structure: Program, generator: np.random.Generator, *, first: bool, last: bool) -> Flawed | None:
-    cells = [replace(cell, slots=tuple((generator.random(len(cell.slots)) < 0.5).tolist())) for cell in structure.cells]
+def _drawn(blank: Program, generator: np.random.Generator, *, first: bool, last: bool) -> Flawed | None:
+    cells = [replace(cell, slots=tuple((generator.random(len(cell.slots)) < 0.5).tolist())) for cell in blank.cells]
     which = [i for i in range(len(cells)) if not (first and i > 1) and not (last and i < len(cells) - 1)]
     at = int(generator.choice(which))
     entry = int(generator.integers(len(cells[at].slots)))
-    corrected = replace(structure, cells=tuple(cells))
+    corrected = replace(blank, cells=tuple(cells))
     wrong = replace(cells[at], slots=tuple(bit ^ (i == entry) for i, bit in enumerate(cells[at].slots)))
-    planted = replace(structure, cells=tuple(wrong if i == at else cell for i, cell in enumerate(cells)))
-    bits_NI = np.array(list(product((False, True), repeat=structure.input_bits)))
+    planted = replace(blank, cells=tuple(wrong if i == at else cell for i, cell in enumerate(cells)))
+    bits_NI = np.array(list(product((False, True), repeat=blank.input_bits)))
     answers_N = corrected.plain(bits_NI)[:, 0]
     bad_N = planted.plain(bits_NI)[:, 0] != answers_N
     if not 1 <= bad_N.sum() <= len(bad_N) // 2:
@@ -110,24 +113,9 @@ def _drawn(structure: Program, generator: np.random.Generator, *, first: bool, l
 
 def _shared(found: Flawed, *, all_levels: bool) -> bool:
     """Whether bad inputs use no table's entry alone: of any, or of those behind the wrong one."""
-    for cell, entries_N in zip(found.planted.cells, _entries(found.planted, found.bits_NI), strict=True):
+    for cell, entries_N in zip(found.planted.cells, found.planted.entries(found.bits_NI), strict=True):
         if not all_levels and cell.reads == (0, 1, 2):
             continue
         if not np.isin(entries_N[found.bad_N], entries_N[~found.bad_N]).all():
             return False
     return True
-
-
-def _entries(program: Program, bits_NI: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
-    """Of each cell, the entry that each input uses."""
-    values = list(bits_NI.T)
-    for cell in program.cells:
-        entries_N = _address(cell, values)
-        yield entries_N
-        values.append(np.array(cell.slots)[entries_N])
-
-
-def _address(cell: Cell, values: list[NDArray[np.bool_]]) -> NDArray[np.int64]:
-    each = [values[v].astype(np.int64) << i for i, v in enumerate(cell.reads)]
-    total: NDArray[np.int64] = np.sum(each, axis=0)
-    return total

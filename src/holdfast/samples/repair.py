@@ -29,7 +29,8 @@ from holdfast.pressures.random_direction import RandomDirection, redirect
 from holdfast.pressures.straight_through import KeyAware, StraightThrough
 from holdfast.pressures.terms import Term
 from holdfast.pressures.zeroth_order import ZerothOrder, estimate
-from holdfast.samples.flawed import Flawed, Sharing, flawed
+from holdfast.samples import mending
+from holdfast.samples.flawed import Flawed, Sharing, flawed, structure
 from holdfast.tasks import Digits
 from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
@@ -46,8 +47,6 @@ LOSSES, SOURCES = ("client", "ciphertext"), ("given", "read")
 LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600)
 CHOSEN_ON, JUDGED_ON = 8, 32
 """Fresh encryptions of each input on which the best look is chosen, and on which it is judged."""
-SHIFTS = 64
-"""Constant shifts of the output that are tried, over the whole turn."""
 DRAWN = 64
 FORWARD, PASSING, AROUND = 0.7, 1.8, 40
 """Of an exact step: how long a forward run takes, one with a gradient through digits, and all looks together."""
@@ -152,8 +151,13 @@ class Repair:
     @property
     def seconds(self) -> float:
         """About, of one seed among eight on one core: from a few steps of the smallest."""
-        structure, p = flawed(self.sharing, self.after, np.random.default_rng(0)).planted, SETS[self.parameter_set]
-        size = len(structure.cells) * p.n * p.degree**2 / (SETS["tiny"].n * SETS["tiny"].degree ** 2)
+        p = SETS[self.parameter_set]
+        size = (
+            len(structure(self.sharing, self.after).cells)
+            * p.n
+            * p.degree**2
+            / (SETS["tiny"].n * SETS["tiny"].degree ** 2)
+        )
         if isinstance(self.trainer, ZerothOrder):
             each = 2 * self.trainer.pairs * FORWARD
         else:
@@ -215,8 +219,8 @@ class _Repairs:
         ring_KN = torch.from_numpy(np.stack([k.ring_N for k in self.keys])).double()
         self.known = self.small_Kn, ring_KN
         """The keys that gradients may pass by."""
-        self.chosen_on, self.judged_on = self.encrypted(CHOSEN_ON), self.encrypted(JUDGED_ON)
-        self.pool = self.encrypted(asked.inputs) if asked.inputs else None
+        chosen_on, judged_on = self.encrypted(CHOSEN_ON), self.encrypted(JUDGED_ON)
+        self.looked = mending.Asked(chosen_on, judged_on, self.encrypted(asked.inputs) if asked.inputs else None)
         if asked.loss == "ciphertext":
             corrected = [weights_of(k.network(f.corrected)) for k, f in zip(self.keys, self.flawed, strict=True)]
             # The same evaluation keys, so that a net which is repaired can give these ciphertexts.
@@ -232,36 +236,16 @@ class _Repairs:
         if self.asked.key == "read":
             self.known = self._read()
         with torch.no_grad():
-            shift_K = self._shift(self.phases(self.start, self.judged_on))
-        best_K, seen_K = torch.full((len(self.each),), -1.0), torch.full((len(self.each),), -1.0)
-        solved_K, step_K = torch.full_like(best_K, torch.nan), torch.zeros_like(best_K)
-        kept = {name: value.clone() for name, value in self.weights.items()}
-        seen: dict[str, Tensor] = {}
-        for step in self._train():
-            bad_K, wanted_K = self.shares(self.weights, self.chosen_on)
-            p_K = bad_K * wanted_K
-            solved_K = torch.where(solved_K.isnan() & (p_K > 0.9), float(step), solved_K)
-            better_K = p_K > best_K
-            best_K, step_K = torch.where(better_K, p_K, best_K), torch.where(better_K, float(step), step_K)
-            for name, value in self.weights.items():
-                kept[name][better_K] = value[better_K]
-            if self.pool is not None:
-                of_pool = self.shares(self.weights, self.pool)
-                better_K = of_pool[0] * of_pool[1] > seen_K
-                seen_K = torch.where(better_K, of_pool[0] * of_pool[1], seen_K)
-                for name, share_K in zip(("seen_bad", "seen_wanted"), of_pool, strict=True):
-                    seen[name] = torch.where(better_K, share_K, seen.get(name, share_K))
-        bad_K, wanted_K = self.shares(kept, self.judged_on)
-        end = self.shares(self.weights, self.judged_on)
-        found |= seen | {
-            "bad": bad_K,
-            "wanted": wanted_K,
-            "shift": shift_K,
-            "score": ((bad_K * wanted_K - shift_K) / (1 - shift_K)).clamp_min(-1),
-            "best_step": step_K,
-            "solved": solved_K,
-            "at_end": end[0] * end[1],
-        }
+            phases_KXE = self.phases(self.start, self.looked.judged_on)
+            shift_K = mending.best_shift(lambda turns: self._shares(phases_KXE + turns))
+        found |= mending.measures(
+            self._train(),
+            self.weights,
+            self.shares,
+            self.looked,
+            shift_K,
+            lambda bad_K, wanted_K: bad_K * wanted_K > 0.9,
+        )
         return [{name: float(found[name][k]) for name in sorted(found)} for k in range(len(self.each))]
 
     def encrypted(self, count: int) -> Tensor:
@@ -295,14 +279,6 @@ class _Repairs:
         bad_K = (right_KX * self.bad_KX).sum(1) / self.bad_KX.sum(1)
         return bad_K, (right_KX * ~self.bad_KX).sum(1) / (~self.bad_KX).sum(1)
 
-    def _shift(self, phases_KXE: Tensor) -> Tensor:
-        """p of the best constant shift of the output."""
-        each = []
-        for shift in range(SHIFTS):
-            bad_K, wanted_K = self._shares(phases_KXE + shift / SHIFTS)
-            each.append(bad_K * wanted_K)
-        return torch.stack(each).amax(0)
-
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Ciphertexts (K, B, I, n+1) and the numbers of their inputs (K, B); the first half of a batch is bad."""
         half, at = self.asked.batch // 2, []
@@ -312,11 +288,11 @@ class _Repairs:
             bad_X = self.bad_KX[k].numpy()
             mine = np.concatenate([generator.choice(np.flatnonzero(some), half) for some in (bad_X, ~bad_X)])
             at.append(torch.from_numpy(mine))
-            if self.pool is None:
+            if self.looked.seen_on is None:
                 rows.append(key.encrypt(self.bits_XI[at[-1]], self.program.step))
             else:
                 which = generator.integers(0, self.asked.inputs, len(mine))
-                rows.append(self.pool[k, at[-1], torch.from_numpy(which)])
+                rows.append(self.looked.seen_on[k, at[-1], torch.from_numpy(which)])
         return torch.stack(rows), torch.stack(at)
 
     def losses(self, weights: Mapping[str, Tensor], ciphertexts: Tensor, at_KB: Tensor) -> Tensor:
@@ -369,7 +345,7 @@ class _Repairs:
     def _first(self, rule: Backward) -> dict[str, Tensor]:
         """The gradient at the start, over the inputs on which looks are chosen."""
         at_KB = torch.arange(len(self.bits_XI)).repeat_interleave(CHOSEN_ON).expand(len(self.each), -1)
-        return self._gradients((self.chosen_on.flatten(1, 2), at_KB), GROUPS["all"], rule)
+        return self._gradients((self.looked.chosen_on.flatten(1, 2), at_KB), GROUPS["all"], rule)
 
     def _read(self) -> tuple[Tensor, Tensor]:
         """The small key, as the gradient tells it, and the ring's key, as the switching keys encrypt it under that."""
@@ -396,10 +372,8 @@ class _Repairs:
 
 
 def _told(told_n: Tensor, ones_n: Tensor) -> Tensor:
-    shares = [
-        told_n[some].double().mean() if some.any() else told_n.new_zeros(()).double() for some in (ones_n, ~ones_n)
-    ]
-    return shares[0] - shares[1]
+    ones, zeros = (told_n[some].double().sum() / some.sum().clamp_min(1) for some in (ones_n, ~ones_n))
+    return ones - zeros
 
 
 _TRIVIAL: dict[Protection, Trivial] = {"plain": "all", "trivial": "keys", "encrypted": "nothing"}
