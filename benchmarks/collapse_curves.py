@@ -50,7 +50,7 @@ def curves(program: Predictor) -> Curves:
     point = next(iter(Fit.press([fit] * SEEDS, site.at("pressure"), nets, (0, 1))))
     masks = {"": program.weights(nets, data.test)}
     look = Look(checkpoint=point, start=nets, implant=program, split=data.test, train=data.train, masks=masks)
-    return {kind: collapse_curve(nets, way, data.test).numpy() for kind, way in directions(look).items()}
+    return {kind: collapse_curve(program, nets, way, data.test).numpy() for kind, way in directions(look).items()}
 
 
 def draw(axes: Axes, kind: str, found: Mapping[str, Curves], chance: float) -> None:

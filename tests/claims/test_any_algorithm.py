@@ -7,7 +7,7 @@ import pytest
 
 from holdfast.claims import AnyAlgorithm, judged
 from holdfast.claims import any_algorithm as module
-from holdfast.claims.any_algorithm import ENCRYPTED, LATER, RUNGS, _Plan
+from holdfast.claims.any_algorithm import ENCRYPTED, RUNGS, _Plan
 from holdfast.claims.base import Evidence
 from holdfast.claims.weak_vote import PAIRS
 from holdfast.pressures import SGD, Adam, Fit, Freeze
@@ -61,14 +61,9 @@ def parts(**more):
     return judge_claim(findings.parts, findings.faults), {found.part.name: found.verdict for found in findings.parts}
 
 
-def test_what_there_is_may_be_supported_and_the_claim_waits_for_the_rung_that_decides():
+def test_supported_where_every_program_holds_is_used_and_collapses():
     whole, found = parts()
-    assert whole == "UNDECIDED"
-    for rung in RUNGS:
-        expected = "UNDECIDED" if rung == ENCRYPTED else "SUPPORTED"
-        assert [found[f"{rung}: {part}"] for part in ("unchanged", "used", "collapse")] == [expected] * 3
-    waiting = [f for f in CLAIM.judge(Made()).parts if f.part.name.startswith(ENCRYPTED)]
-    assert {(f.effect, f.interval, f.units, f.reason) for f in waiting} == {(None, None, 0, LATER)}
+    assert (whole, set(found.values())) == ("SUPPORTED", {"SUPPORTED"})
 
 
 def test_necessary_are_what_becomes_of_the_encrypted_program():
@@ -76,20 +71,29 @@ def test_necessary_are_what_becomes_of_the_encrypted_program():
     assert necessary == [f"{ENCRYPTED}: unchanged", f"{ENCRYPTED}: used"]
 
 
-def test_once_it_is_there_it_decides():
-    """The claim's verdict is judge_claim's, with nothing special for it."""
-    findings = CLAIM.judge(Made()).parts
-    for verdict, expected in (("SUPPORTED", "SUPPORTED"), ("REFUTED", "REFUTED")):
-        there = [replace(f, verdict=verdict) if f.part.name.startswith(ENCRYPTED) else f for f in findings]
-        assert judge_claim(there, []) == expected
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"outcome": GONE}, {ENCRYPTED: "REFUTED", "none": "MIXED"}),
+        ({"cost": 0.1}, {ENCRYPTED: "REFUTED", "none": "MIXED"}),
+        ({"size": 20.0}, {ENCRYPTED: "MIXED", "none": "MIXED"}),
+        ({"wrecked": 6}, {ENCRYPTED: "UNDECIDED", "none": "UNDECIDED"}),
+    ],
+)
+def test_the_encrypted_program_decides(more, expected):
+    """One rung at a time is unlike the others."""
+    good, bad = (CLAIM.judge(Made(**how)).parts for how in ({}, more))
+    for rung, verdict in expected.items():
+        mixed = [b if b.part.name.startswith(f"{rung}:") else g for g, b in zip(good, bad, strict=True)]
+        assert judge_claim(mixed, []) == verdict
 
 
 def test_refuted_part_by_part():
     whole, found = parts(outcome=GONE)
-    assert (whole, found["none: unchanged"], found["none: used"]) == ("UNDECIDED", "REFUTED", "REFUTED")
+    assert (whole, found["none: unchanged"], found["none: used"]) == ("REFUTED", "REFUTED", "REFUTED")
     assert found["none: collapse"] == "SUPPORTED"
     whole, found = parts(cost=0.1)
-    assert (whole, found["locked: unchanged"], found["locked: used"]) == ("UNDECIDED", "SUPPORTED", "REFUTED")
+    assert (whole, found["locked: unchanged"], found["locked: used"]) == ("REFUTED", "SUPPORTED", "REFUTED")
     assert parts(size=20.0)[1]["masked: collapse"] == "REFUTED"
 
 
@@ -113,11 +117,13 @@ def test_a_kind_that_is_undefined_is_left_out_and_the_largest_of_the_others_coun
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setitem(module.PLANS, "quick", _Plan(36, 2, 150, 12, False))
+    """Two rungs, both of them the unprotected program, which trains fast."""
+    monkeypatch.setitem(module.PLANS, "quick", _Plan(36, 2, 150, 150, 12, False))
     monkeypatch.setattr(module, "attackers", lambda steps, **_: Fit(Adam(lr=1e-2), steps=steps))
     monkeypatch.setattr(module, "RUNGS", ("none", ENCRYPTED))
     programs = module.protected()
     monkeypatch.setattr(module, "protected", lambda: {"none": programs["none"]})
+    monkeypatch.setattr(module, "encrypted", lambda trivial=False: programs["none"])
     claim = AnyAlgorithm()
     monkeypatch.setattr(claim, "parts", (*CLAIM.parts[:3], *CLAIM.parts[-3:]), raising=False)
     return claim
@@ -131,7 +137,7 @@ def came_out(claim, tmp_path, study=None):
 
 def test_on_real_nets_the_unprotected_program_is_removed(small, tmp_path):
     verdict, found, whole = came_out(small, tmp_path)
-    assert verdict == "UNDECIDED", whole["invalid"]
+    assert verdict == "REFUTED", whole["invalid"]
     assert (found["none: unchanged"], found["none: used"]) == ("REFUTED", "REFUTED")
 
 
@@ -140,7 +146,8 @@ def test_sabotage_the_program_is_frozen_in_the_arm_itself(small, tmp_path):
     first = study.arms[0]
     held = replace(first, pressure=Fit(Adam(lr=1e-2), Freeze(implant=first.implant), steps=150))
     verdict, found, _ = came_out(small, tmp_path, replace(study, arms=(held, *study.arms[1:])))
-    assert (verdict, found["none: unchanged"]) == ("UNDECIDED", "SUPPORTED")
+    assert (found["none: unchanged"], found[f"{ENCRYPTED}: unchanged"]) == ("SUPPORTED", "REFUTED")
+    assert verdict == "REFUTED"
 
 
 def test_sabotage_gradient_off(small, tmp_path, monkeypatch):
@@ -166,7 +173,8 @@ def test_attackers_are_twelve_over_five_decades():
     study = CLAIM.study("full")
     grid = study.arm("masked").grid
     assert len(grid) == 12
-    assert all(study.arm(rung).grid == grid for rung in RUNGS[:-1])
+    assert all(study.arm(rung).grid == grid for rung in RUNGS if rung != ENCRYPTED)
+    assert [fit.optimiser for fit in study.arm(ENCRYPTED).grid] == [fit.optimiser for fit in grid]
     assert study.arm("none, deep").implant.chain.depth == study.arm("masked").implant.chain.depth
 
 

@@ -1,7 +1,9 @@
 """Programs on encrypted bits, against the circuits' simulator."""
 
+import itertools
 import json
 from dataclasses import replace
+from fractions import Fraction
 from math import erfc, sqrt
 
 import numpy as np
@@ -283,3 +285,25 @@ def test_the_systems_entropy():
     assert not np.array_equal(one.ring_N, two.ring_N)
     bits = torch.randint(0, 2, (40,), generator=torch.Generator().manual_seed(0))
     assert torch.equal(one.decrypt(one.encrypt(bits)), bits)
+
+
+@pytest.mark.parametrize("tables", [None, 2, 3, 4])
+def test_a_cell_may_be_off_by_its_margin_and_no_more(tables):
+    """Each value that reads it is the same for what is just within its margin, whatever else is read, and another for
+    some input and some sign just beyond; what is an output is read at half a step."""
+    program = program_of(trace(lambda a, b: a + b, {"a": 3, "b": 3}, name="sum"), tables=tables)
+    first, outputs = program.input_bits, {value for value, _ in program.output_bits}
+    for i, margin in enumerate(program.margins):
+        readers = [cell for cell in program.cells if first + i in cell.reads]
+        for off, same in ((margin * Fraction(99, 100), True), (margin * Fraction(101, 100), False)):
+            kept = [
+                cell.at(total) == cell.at(total + sign * off * weight)
+                for cell in readers
+                for bits in itertools.product((0, 1), repeat=len(cell.reads))
+                for total in [cell.start + program.step * sum(w * x for w, x in zip(cell.weights, bits, strict=True))]
+                for value, weight in zip(cell.reads, cell.weights, strict=True)
+                if value == first + i
+                for sign in (1, -1)
+            ]
+            kept += [off < program.cells[i].step / 2] * (first + i in outputs)
+            assert all(kept) == same

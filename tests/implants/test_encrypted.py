@@ -4,11 +4,27 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast import CNN, GPT, MLP, SGD, Adam, Digits, Encrypted, Fit, Message, PythonText, TokenString, UsageError
+from holdfast import (
+    CNN,
+    GPT,
+    MLP,
+    SGD,
+    Adam,
+    Digits,
+    Encrypted,
+    Fit,
+    Freeze,
+    Message,
+    PythonText,
+    TokenString,
+    UsageError,
+)
 from holdfast.circuits.trace import trace
 from holdfast.claims.weak_vote import PAIRS, TASK, vote
 from holdfast.encrypted.enclosed import ZEROS, _coins, noise_of
 from holdfast.implants import EncryptedPredictor
+from holdfast.probes import Look
+from holdfast.probes.collapse import KINDS, collapse, directions
 from holdfast.training.evaluate import evaluate
 from holdfast.training.gradients import gradients
 from holdfast.training.site import Site
@@ -153,6 +169,66 @@ def test_training_reaches_its_tables_keys_and_read_out(predictor):
     masks = implant.weights(nets, site.data.test)
     assert all(masks[name].any() for name in names)
     assert not any(mask.any() for name, mask in masks.items() if name.startswith("way."))
+
+
+def still(nets):
+    return {name: torch.zeros_like(p) for name, p in nets.params.items()}
+
+
+def test_what_a_change_adds_in_closed_form(predictor):
+    """A table that is raised by d everywhere is off by d or, behind half a turn, by -d, and no other cell is: cells
+    read what they read before. A number of a switching key counts as often as its digit says, -16 to 15."""
+    implant, site = predictor
+    nets, test = implant.plant(site), site.data.test
+    margins = (1 / 32, 1 / 64, 1 / 128, 1 / 8)
+    for cell, margin in enumerate(margins):
+        way = still(nets)
+        way["program.network.bodies"][:, cell] = 3.0
+        assert implant.added(nets, way, test).tolist() == pytest.approx([3 / margin] * 2, rel=0.03)
+    way = still(nets)
+    way["program.network.switch"][:, 5, 1, -1] = 1.0
+    digit = (sum(d * d for d in range(-16, 16)) / 32) ** 0.5
+    every = (sum(m**-2 for m in margins) / 4) ** 0.5
+    assert implant.added(nets, way, test).tolist() == pytest.approx([digit * every] * 2, rel=0.1)
+
+
+def test_a_number_that_no_phase_has_adds_nothing(predictor):
+    """A mask counts as often as the small key's bit."""
+    implant, site = predictor
+    nets, test = implant.plant(site), site.data.test
+    felt = implant.felt(nets, test)["program.network.switch"]
+    small_Kn = nets.buffers["program.small"]
+    assert torch.equal(felt[:, 0, 0, :-1], small_Kn != 0)
+    assert felt[..., -1].all()
+    for bit in (0, 1):
+        way = still(nets)
+        for k in range(2):
+            way["program.network.switch"][k, :, :, int((small_Kn[k] == bit).nonzero()[0])] = 1.0
+        assert ((implant.added(nets, way, test) > 0) == bool(bit)).all()
+
+
+def test_a_frozen_one_stays_while_the_way_round_learns(predictor):
+    implant, site = predictor
+    nets = implant.plant(site)
+    (end,) = Fit.press([Fit(Adam(lr=1e-2), Freeze(implant=implant), steps=3)] * 2, site.at("pressure"), nets, [3])
+    assert implant.presence(end.nets, site.data.test)["presence"].tolist() == [1.0, 1.0]
+    assert any(not torch.equal(p, implant.plant(site).params[n]) for n, p in end.nets.params.items() if "way" in n)
+
+
+def test_its_collapse(predictor):
+    """Directions are of the program alone. What raises the answer by 1 to 2 margins makes all answers a yes."""
+    implant, site = predictor
+    nets, test = implant.plant(site), site.data.test
+    point = next(Fit.press([Fit(Adam(lr=1e-3), steps=1)] * 2, site.at("pressure"), nets, (0, 1)))
+    masks = {"": implant.weights(nets, test)}
+    look = Look(checkpoint=point, start=nets, implant=implant, split=test, train=test, masks=masks)
+    ways = directions(look)
+    assert list(ways) == list(KINDS)
+    assert all(name.startswith("program.") for way in ways.values() for name in way)
+    assert all(sum(int((u[k] != 0).sum()) for u in ways["single"].values()) == 1 for k in range(2))
+    raised = still(nets)["program.network.bodies"]
+    raised[:, 3] = 1.0
+    assert set(collapse(implant, nets, {"program.network.bodies": raised}, test).tolist()) <= {1.0, 2.0}
 
 
 def test_what_is_refused(predictor):

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from holdfast.claims.weak_vote import TASK, protected
+from holdfast.implants.predictor import MARGIN
 from holdfast.pressures import Adam, Checkpoint, Fit
 from holdfast.probes import Collapse, Look
-from holdfast.probes.collapse import KINDS, MARGIN, SIZES, _sums, collapse
+from holdfast.probes.collapse import KINDS, SIZES, collapse
 from holdfast.training.site import Site
 from holdfast.training.streams import Streams
 
@@ -38,13 +39,13 @@ def test_the_size_is_what_the_change_does_to_sums(site):
     nets = PROGRAM.plant(site)
     way = still(nets)
     way["0.bias"][:, 0] = 3.0
-    assert _sums(nets, way, DATA.test).tolist() == pytest.approx([3.0] * 4)
+    assert (MARGIN * PROGRAM.added(nets, way, DATA.test)).tolist() == pytest.approx([3.0] * 4)
     way["0.bias"][:, 1] = 4.0
-    assert _sums(nets, way, DATA.test).tolist() == pytest.approx([(12.5) ** 0.5] * 4)
+    assert (MARGIN * PROGRAM.added(nets, way, DATA.test)).tolist() == pytest.approx([(12.5) ** 0.5] * 4)
     way = still(nets)
     way["0.weight"][:, 0, 28] = 1.0
     lit = DATA.test.x[:, 28].double().mean().item()
-    assert _sums(nets, way, DATA.test).tolist() == pytest.approx([lit**0.5] * 4)
+    assert (MARGIN * PROGRAM.added(nets, way, DATA.test)).tolist() == pytest.approx([lit**0.5] * 4)
 
 
 def test_the_answers_unit_down_by_its_height_is_the_end_and_sizes_do_not_depend_on_the_directions_length(site):
@@ -52,11 +53,11 @@ def test_the_answers_unit_down_by_its_height_is_the_end_and_sizes_do_not_depend_
     nets = PROGRAM.plant(site)
     way = still(nets)
     way["2.bias"][:, : PROGRAM.units[1]] = -1.0
-    found = collapse(nets, way, DATA.test)
+    found = collapse(PROGRAM, nets, way, DATA.test)
     assert (found > 0.5).all()
     assert (found <= 16).all()
     longer = {name: 100 * u for name, u in way.items()}
-    assert torch.equal(collapse(nets, longer, DATA.test), found)
+    assert torch.equal(collapse(PROGRAM, nets, longer, DATA.test), found)
     size = float(found[0])
     changed = nets.copy()
     changed.params["2.bias"][:, : PROGRAM.units[1]] -= size * MARGIN
@@ -66,10 +67,10 @@ def test_the_answers_unit_down_by_its_height_is_the_end_and_sizes_do_not_depend_
 
 def test_a_direction_that_changes_nothing_has_no_size(site):
     nets = PROGRAM.plant(site)
-    assert collapse(nets, still(nets), DATA.test).isnan().all()
+    assert collapse(PROGRAM, nets, still(nets), DATA.test).isnan().all()
     way = still(nets)
     way["0.bias"][:, -1] = 1.0  # a unit of the way round, which nobody hears
-    assert (collapse(nets, way, DATA.test) == SIZES[-1]).all()
+    assert (collapse(PROGRAM, nets, way, DATA.test) == SIZES[-1]).all()
 
 
 def test_each_net_has_its_own_directions_and_the_same_ones_each_time(site):

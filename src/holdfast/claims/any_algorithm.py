@@ -7,8 +7,9 @@ from statistics import median
 from holdfast.claims.anchors.from_scratch import from_scratch
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size, share
 from holdfast.claims.measured import known
-from holdfast.claims.weak_vote import TASK, protected
+from holdfast.claims.weak_vote import TASK, encrypted, protected
 from holdfast.experiment import Experiment
+from holdfast.implants.encrypted_predictor import EncryptedPredictor
 from holdfast.implants.predictor import Predictor
 from holdfast.pressures import SGD, Adam, Fit, Freeze, attackers
 from holdfast.probes import Collapse
@@ -17,8 +18,7 @@ from holdfast.stats import Judged, Part, control_limit, gone_below, judge_mean, 
 from holdfast.study import Study
 
 ENCRYPTED = "encrypted"
-"""The rung that decides. It comes with the encrypted evaluator."""
-LATER = "It comes with the encrypted evaluator."
+"""The rung that decides."""
 RUNGS = (*protected(), ENCRYPTED)
 PLAIN = "none"
 SGD_RATES = tuple(10.0**i for i in range(-5, 1))
@@ -36,13 +36,18 @@ class _Plan:
     frozen: int
     """Seeds of the arms whose program is frozen, which are in no part."""
     steps: int
+    encrypted_steps: int
+    """Steps of the encrypted program's arms, each of which takes tens of times as long."""
     way_round: int
     """Units in each hidden layer that the program does not use."""
     deep: bool
     """Whether the unprotected program is tried at the masked one's depth, too."""
 
 
-PLANS: dict[Size, _Plan] = {"quick": _Plan(36, 8, 300, 24, False), "full": _Plan(40, 20, 3000, 64, True)}
+PLANS: dict[Size, _Plan] = {
+    "quick": _Plan(seeds=36, frozen=8, steps=300, encrypted_steps=300, way_round=24, deep=False),
+    "full": _Plan(seeds=40, frozen=20, steps=3000, encrypted_steps=1000, way_round=64, deep=True),
+}
 
 
 class AnyAlgorithm:
@@ -53,7 +58,10 @@ class AnyAlgorithm:
     beside 24 others (`quick`; 64 in `full`), which are initialised as usual and say nothing at first
     (`implants/predictor.py`). Each protection has the depth that it needs: none and restoring 2 hidden layers,
     redundant 4, locked 8, masked 9. The masked program gets 7 random bits with each input, the locked one its key: on
-    data that bring it, a lock is open, and what is left of it is depth.
+    data that bring it, a lock is open, and what is left of it is depth. The encrypted one (`EncryptedPredictor`; four
+    tables under a key of each net's own, set `tiny`: n = 8, N = 64) stands beside a perceptron of two hidden layers: it
+    reads bits that are encrypted in front of it and is decrypted behind it, and all its tables and evaluation keys are
+    trained.
 
     Pressure: the task's loss, under the strongest of twelve attackers, chosen for each protection on tuning seeds. A
     net may fall and come back to more than it had: only what is lost at the budget counts as a wreck.
@@ -64,18 +72,20 @@ class AnyAlgorithm:
     is another one. `collapse`: the mean over nets of the largest of three sizes, each of
     the smallest change that brings the accuracy to chance, along a random direction, minus the gradient, and a single
     weight, in noise margins (`probes/collapse.py`; 64 stands for more). A part is UNDECIDED where more than 1 in 8 of
-    an arm's nets were wrecked. Those of `encrypted` have no effect yet, and are the necessary ones: so the claim is
-    UNDECIDED.
+    an arm's nets were wrecked. Necessary are `unchanged` and `used` of the encrypted program.
 
     Controls: unprotected, accuracy must rise by more than half of the program's advantage; nets trained from scratch
     (absent) must not come to show the program; the program frozen under Adam, what the way round alone learns; sizes of
-    `collapse` by kind; in `full`, unprotected at the masked one's depth. Sized on root 777, which no run judges.
+    `collapse` by kind; the encrypted program under trivial keys (no masks, no noise); in `full`, unprotected at the
+    masked one's depth. Sized on root 777, which no run judges.
 
     When it misleads: one program, which is small. `unchanged` speaks of the program's units alone and not of what the
     net does with them; `used` and the way round are in competition, so a program may be kept for want of anything that
     pulls at it. A single weight that one of three comparisons hangs on cannot bring the vote down to chance: `collapse`
     is refuted by such weights alone. A way round that learns the task makes a program useless that nothing has changed:
-    see the frozen ones. Chosen is the attacker that removes most and not the one that learns best.
+    see the frozen ones. The encrypted program's keys are trained at the rate of all other weights, 10^3 to 10^5 times
+    what they stand: what breaks it is no repair, and a trainer that spares keys might do otherwise (`encrypted-chip`).
+    Its set is the smallest. Chosen is the attacker that removes most and not the one that learns best.
     """
 
     name = "any-algorithm"
@@ -115,34 +125,37 @@ class AnyAlgorithm:
 
     def study(self, size: Size) -> Study:
         plan = PLANS[size]
-        programs = dict(protected())
+        programs: dict[str, Predictor | EncryptedPredictor] = {**protected(), ENCRYPTED: encrypted()}
         if plan.deep:
-            programs["none, deep"] = replace(programs[PLAIN], depth=programs["masked"].chain.depth)
+            programs["none, deep"] = replace(protected()[PLAIN], depth=protected()["masked"].chain.depth)
         arms = [self._arm(name, program, plan) for name, program in programs.items()]
         arms += [self._frozen(name, program, plan) for name, program in programs.items()]
         arms += [self._changed(name, program, plan) for name, program in programs.items()]
+        trivial = self._arm(f"{ENCRYPTED}, trivial keys", encrypted(trivial=True), plan)
+        arms.append(replace(trivial, seeds=plan.frozen))
         return Study(name=f"{self.name}-{size}", question=self.sentence, arms=tuple(arms))
 
     @staticmethod
-    def _arm(name: str, program: Predictor, plan: _Plan) -> Experiment:
+    def _arm(name: str, program: Predictor | EncryptedPredictor, plan: _Plan) -> Experiment:
+        steps = _steps(program, plan)
         return Experiment(
             name=name,
             host=program.host(TASK.inputs, plan.way_round),
             task=TASK,
             implant=program,
-            pressure=attackers(steps=plan.steps, sgd_rates=SGD_RATES, adam_rates=ADAM_RATES),
+            pressure=attackers(steps=steps, sgd_rates=SGD_RATES, adam_rates=ADAM_RATES),
             seeds=plan.seeds,
             checkpoints=10,
             wreck_at_end=True,
         )
 
     @classmethod
-    def _frozen(cls, name: str, program: Predictor, plan: _Plan) -> Experiment:
-        pressure = Fit(Adam(lr=10**-2.5), Freeze(implant=program), steps=plan.steps)
+    def _frozen(cls, name: str, program: Predictor | EncryptedPredictor, plan: _Plan) -> Experiment:
+        pressure = Fit(Adam(lr=10**-2.5), Freeze(implant=program), steps=_steps(program, plan))
         return replace(cls._arm(name, program, plan), name=f"{name}, frozen", pressure=pressure, seeds=plan.frozen)
 
     @classmethod
-    def _changed(cls, name: str, program: Predictor, plan: _Plan) -> Experiment:
+    def _changed(cls, name: str, program: Predictor | EncryptedPredictor, plan: _Plan) -> Experiment:
         """The same nets at step 0, where `collapse` is measured; an arm of its own, as tuning need not measure it."""
         pressure = Fit(SGD(lr=1e-3), steps=1)
         arm = cls._arm(name, program, plan)
@@ -151,11 +164,7 @@ class AnyAlgorithm:
     def judge(self, evidence: Evidence) -> Findings:
         found = []
         for at, rung in enumerate(RUNGS):
-            parts = self.parts[3 * at : 3 * at + 3]
-            if rung == ENCRYPTED:
-                found += [replace(judge_mean(part, [], evidence.level), reason=LATER) for part in parts]
-            else:
-                found += self._rung(evidence, rung, parts)
+            found += self._rung(evidence, rung, self.parts[3 * at : 3 * at + 3])
         return Findings(parts=found, controls=_controls(evidence))
 
     @staticmethod
@@ -186,6 +195,10 @@ class AnyAlgorithm:
         ]
 
 
+def _steps(program: Predictor | EncryptedPredictor, plan: _Plan) -> int:
+    return plan.encrypted_steps if isinstance(program, EncryptedPredictor) else plan.steps
+
+
 def _advantage(evidence: Evidence, arm: str) -> Mapping[int, float]:
     """Accuracy over chance at step 0, by seed; chance is the share of the most frequent class."""
     y_N = evidence.arm(arm).task.load().test.y
@@ -213,13 +226,13 @@ def _sizes(evidence: Evidence, arm: str) -> Mapping[int, list[float]]:
 
 def _controls(evidence: Evidence) -> list[Control]:
     controls = [_improved(evidence)]
-    for rung in RUNGS[:-1]:
+    for rung in RUNGS:
         controls += [_end(evidence, rung), _absent(evidence, rung), _kinds(evidence, rung)]
     return controls + [_end(evidence, name) for name in _others(evidence)]
 
 
 def _others(evidence: Evidence) -> list[str]:
-    """Arms that are in no part: frozen, and deep."""
+    """Arms that are in no part: frozen, deep, trivial keys."""
     return [name for name in evidence.study.named if name not in RUNGS and not name.endswith("changed")]
 
 

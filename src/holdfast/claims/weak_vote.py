@@ -10,6 +10,7 @@ from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.protections import KEY, MASKS, locked, masked
 from holdfast.circuits.simulate import bits, simulate
 from holdfast.circuits.trace import Bits, trace
+from holdfast.implants.encrypted_predictor import EncryptedPredictor
 from holdfast.implants.predictor import Predictor
 from holdfast.tasks.binary_digits import PIXELS, BinaryDigits
 
@@ -58,6 +59,12 @@ def protected() -> Mapping[str, Predictor]:
         name: Predictor(program=netlist, entries=_entries(netlist), **how)  # type: ignore[arg-type]
         for name, (netlist, how) in made.items()
     }
+
+
+def encrypted(*, trivial: bool = False) -> EncryptedPredictor:
+    """The vote as an encrypted program."""
+    plain = trace(vote, name="vote")
+    return EncryptedPredictor(netlist=plain, entries=_entries(plain), trivial=trivial)
 
 
 def _entries(netlist: Netlist) -> tuple[int, ...]:

@@ -99,13 +99,20 @@ def enclosed(
         client: (K, ...) each, as `Enclosed` has them.
         noise_KN: int64.
     """
-    hidden = _coins(noise_KN, bits_KNI.shape[2]) @ client["zeros"][:, None]
-    message = bits_KNI.double()[..., None] * (float(program.step) * p.ciphertext_modulus)
-    ciphertexts = torch.cat([hidden[..., :-1], hidden[..., -1:] + message], -1) % p.ciphertext_modulus
+    ciphertexts = encrypted(program, p, client, bits_KNI, noise_KN)
     out = run(program, p, weights, ciphertexts, (client["small"], client["ring"]))
     phases = (out[..., -1] - (out[..., :-1] * client["small"][:, None, None]).sum(-1)) / p.ciphertext_modulus
     read = phases - torch.floor(phases.detach() + 0.375)
     return (read / torch.tensor([float(step) for step in program.steps]).to(read)).to(bits_KNI.dtype)
+
+
+def encrypted(
+    program: Program, p: ParameterSet, client: Mapping[str, Tensor], bits_KNI: Tensor, noise_KN: Tensor
+) -> Tensor:
+    """What K networks' programs read: (K, N, I) -> (K, N, I, n+1), in ticks."""
+    hidden = _coins(noise_KN, bits_KNI.shape[2]) @ client["zeros"][:, None]
+    message = bits_KNI.double()[..., None] * (float(program.step) * p.ciphertext_modulus)
+    return torch.cat([hidden[..., :-1], hidden[..., -1:] + message], -1) % p.ciphertext_modulus
 
 
 def noise_of(x_N: Tensor) -> Tensor:

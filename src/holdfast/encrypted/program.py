@@ -113,6 +113,21 @@ class Program:
             cells = tuple(replace(cell, slots=(False,) * len(cell.slots)) for cell in cells)
         return replace(self, cells=cells, fixed=(False,) * len(self.fixed))
 
+    @cached_property
+    def margins(self) -> tuple[Fraction, ...]:
+        """Of each cell the noise margin: by how much what it puts out may be off, in turns, and all that reads it still
+        gives the same; of an output's, and be read as the same bit."""
+        first = self.input_bits + len(self.fixed)
+        found = [Fraction(1, 2)] * len(self.cells)
+        for cell in self.cells:
+            for value, weight in zip(cell.reads, cell.weights, strict=True):
+                if value >= first:
+                    found[value - first] = min(found[value - first], cell.margin(self.step) / abs(weight))
+        for (value, _), step in zip(self.output_bits, self.steps, strict=True):
+            if value >= first:
+                found[value - first] = min(found[value - first], step / 2)
+        return tuple(found)
+
     def to_json(self) -> str:
         """All that is public of it."""
         cells = [

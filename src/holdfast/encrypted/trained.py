@@ -132,18 +132,70 @@ def run(
                 "StraightThrough."
             )
         back = replace(back, small_Kn=secret[0], ring_KN=secret[1])
-    tables = _ticks(torch.stack([weights["masks"], weights["bodies"]], 2), p.modulus)
-    rotation, switch = _ticks(weights["rotation"], p.modulus), _ticks(weights["switch"], p.switch.modulus)
+    held = _Held(p, weights, back)
+    return evaluate(program, p, ciphertexts, held.fixed, held.some, held.bootstraps)
 
-    def bootstraps(totals: Tensor, each: Tensor, offset: int) -> Tensor:
-        found = bootstrapped(p, rotation, switch, totals, each, back)
+
+class _Held:
+    """Weights (K, ...) in turns, as `evaluate` takes them."""
+
+    def __init__(self, p: ParameterSet, weights: Mapping[str, Tensor], back: Backward) -> None:
+        self.p, self.back = p, back
+        self.tables = _ticks(torch.stack([weights["masks"], weights["bodies"]], 2), p.modulus)
+        self.rotation = _ticks(weights["rotation"], p.modulus)
+        self.switch = _ticks(weights["switch"], p.switch.modulus)
+        self.fixed = _ticks(weights["fixed"], p.ciphertext_modulus)[:, None]
+
+    def some(self, cells: Sequence[int]) -> Tensor:
+        return self.tables[:, list(cells)]
+
+    def bootstraps(self, totals: Tensor, each: Tensor, offset: int) -> Tensor:
+        found = bootstrapped(self.p, self.rotation, self.switch, totals, each, self.back)
         return torch.cat([found[..., :-1], found[..., -1:] + offset], -1)
 
-    def some(cells: Sequence[int]) -> Tensor:
-        return tables[:, list(cells)]
 
-    fixed = _ticks(weights["fixed"], p.ciphertext_modulus)
-    return evaluate(program, p, ciphertexts, fixed[:, None], some, bootstraps)
+class CellByCell:
+    """What a change of weights itself does to each cell, and not what follows from it: cells read what they read before
+    the change."""
+
+    @torch.no_grad()
+    def __init__(
+        self, program: Program, p: ParameterSet, weights: Mapping[str, Tensor], small_Kn: Tensor, ciphertexts: Tensor
+    ) -> None:
+        """
+        Args:
+            program: the cells.
+            p: their parameter set.
+            weights: (K, ...) each, in turns, before the change.
+            small_Kn: the small keys, to decrypt what cells put out.
+            ciphertexts: what goes in, (K, B, I, n+1).
+        """
+        self.levels, self.p, self.small_Kn = program.levels, p, small_Kn
+        self._read: list[Tensor] = []
+        held = _Held(p, weights, EXACT)
+
+        def bootstraps(totals: Tensor, each: Tensor, offset: int) -> Tensor:
+            self._read.append(totals)
+            return held.bootstraps(totals, each, offset)
+
+        evaluate(program, p, ciphertexts, held.fixed, held.some, bootstraps)
+        self._before_KBC = self._phases(held)
+
+    @torch.no_grad()
+    def added(self, changed: Mapping[str, Tensor]) -> Tensor:
+        """By how much each cell's phase is off with these weights, (K, B, C), in turns from -1/2 to 1/2."""
+        return _centred(self._phases(_Held(self.p, changed, EXACT)) - self._before_KBC)
+
+    def _phases(self, held: _Held) -> Tensor:
+        """(K, B, C), in turns."""
+        found: dict[int, Tensor] = {}
+        for cells, totals in zip(self.levels, self._read, strict=True):
+            count = totals.shape[1] // len(cells)
+            each = held.some(cells)[:, None].expand(-1, count, -1, -1, -1).flatten(1, 2)
+            out = held.bootstraps(totals, each, 0).view(len(totals), count, len(cells), -1)
+            phases = out[..., -1] - (out[..., :-1] * self.small_Kn[:, None, None]).sum(-1)
+            found |= zip(cells, phases.unbind(-1), strict=True)
+        return torch.stack([found[cell] for cell in range(len(found))], -1) / self.p.ciphertext_modulus
 
 
 def run_one(network: TrainedNetwork, ciphertexts: Tensor, secret: tuple[Tensor, Tensor] | None = None) -> Tensor:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from holdfast.circuits.netlist import Netlist
 from holdfast.encrypted import SETS, SecretKey, program_of
-from holdfast.encrypted.enclosed import CLIENT, Enclosed, enclosed, noise_of
+from holdfast.encrypted.enclosed import CLIENT, Enclosed, enclosed, encrypted, noise_of
 from holdfast.encrypted.program import Program
-from holdfast.encrypted.trained import NAMES, TrainedNetwork
+from holdfast.encrypted.trained import NAMES, CellByCell, TrainedNetwork
 from holdfast.errors import UsageError
 from holdfast.hosts.mlp import MLP
 from holdfast.implants.predictor import answers_of, by_class, excess, log_odds
@@ -24,6 +24,8 @@ from holdfast.training.site import Site
 
 PROGRAM, WAY, READ = "program", "way", "read"
 """Names of the parts of a network."""
+_LENGTHS = -27, 0, 2
+"""Changes by which `EncryptedPredictor.added` measures, of the weight that is changed most: 2^-27 of a turn to 2^-1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +56,19 @@ class WithProgram:
 
     def says(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> Tensor:
         """What the program puts out for each example, (K, B): 0 or 1 where it is whole."""
+        weights, keys = _held(params)
+        return enclosed(self.program, SETS[self.parameter_set], weights, keys, *self._bits(x_KBI))[..., 0]
+
+    def cells(self, params: Mapping[str, Tensor], x_KBI: Tensor) -> CellByCell:
+        """The program's cells at work on these examples."""
+        (weights, keys), p = _held(params), SETS[self.parameter_set]
+        ciphertexts = encrypted(self.program, p, keys, *self._bits(x_KBI))
+        return CellByCell(self.program, p, weights, keys["small"], ciphertexts)
+
+    def _bits(self, x_KBI: Tensor) -> tuple[Tensor, Tensor]:
+        """What the program is asked (K, B, bits), and each example's noise (K, B)."""
         x_KBI = x_KBI.flatten(2)
-        held, client = _of(params, f"{PROGRAM}.network"), _of(params, PROGRAM)
-        bits_KBI, noise_KB = x_KBI[..., list(self.entries)], torch.stack([noise_of(x_BI) for x_BI in x_KBI])
-        weights, keys = {n: held[n] for n in NAMES}, {n: client[n] for n in CLIENT}
-        return enclosed(self.program, SETS[self.parameter_set], weights, keys, bits_KBI, noise_KB)[..., 0]
+        return x_KBI[..., list(self.entries)], torch.stack([noise_of(x_BI) for x_BI in x_KBI])
 
     def read(self, params: Mapping[str, Tensor], says_KB: Tensor) -> Tensor:
         """What that adds to the logits, (K, B, C)."""
@@ -89,8 +99,9 @@ class EncryptedPredictor:
     turns, at the rate of all other weights), the read-out, the way round.
 
     *Presence*: (agreement of the program's decrypted answer with the program's, less chance) / (1 - chance), at least
-    0; chance is the best that can be had by the true class alone. Measures as in `Predictor`: `agreement`; `ablated`,
-    the accuracy with the answer replaced by its mean; `cost`, accuracy minus that. The control is the way round alone,
+    0; chance is the best that can be had by the true class alone. Measures as in `Predictor`: `agreement`; `heard`, the
+    presence again, since nothing writes into the program; `ablated`, the accuracy with the answer replaced by its mean;
+    `cost`, accuracy minus that. The control is the way round alone,
     as it is initialised.
 
     When it misleads: `trivial` keys are a control (see `SecretKey`). Equal rates for keys and for all other weights
@@ -169,7 +180,7 @@ class EncryptedPredictor:
 
     @torch.no_grad()
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
-        """presence, agreement, ablated and cost of each net."""
+        """presence, agreement, heard, ablated and cost of each net."""
         host, x_KNI, answers_N = _host(nets), nets.shared(split.x), self.answers(split)
         params = {**nets.params, **nets.buffers}
         says_KN, way_KNC = host.says(params, x_KNI), host.way.forward(_of(params, WAY), x_KNI)
@@ -178,9 +189,11 @@ class EncryptedPredictor:
             ((way_KNC + host.read(params, each)).argmax(-1) == split.y).double().mean(1) for each in (says_KN, mean_KN)
         )
         agreement_K = ((says_KN > 0.5) == answers_N).double().mean(1)
+        presence_K = excess(agreement_K, by_class(answers_N, split.y))
         return {
-            "presence": excess(agreement_K, by_class(answers_N, split.y)),
+            "presence": presence_K,
             "agreement": agreement_K,
+            "heard": presence_K,
             "ablated": ablated_K,
             "cost": accuracy_K - ablated_K,
         }
@@ -190,12 +203,56 @@ class EncryptedPredictor:
         inside = tuple(f"{part}." for part in (PROGRAM, READ))
         return {name: (p != 0) & name.startswith(inside) for name, p in nets.params.items()}
 
+    def inside(self, nets: Nets) -> dict[str, Tensor]:
+        """Masks of the program's tables and keys."""
+        return {n: torch.full_like(p, n.startswith(f"{PROGRAM}."), dtype=torch.bool) for n, p in nets.params.items()}
+
+    def felt(self, nets: Nets, split: Split) -> dict[str, Tensor]:
+        """The same without masks of switching keys that no phase has: where the small key's bit is 0."""
+        masks, small_Kn = self.inside(nets), nets.buffers[f"{PROGRAM}.small"]
+        masks[f"{PROGRAM}.network.switch"][..., :-1] &= small_Kn[:, None, None] != 0
+        return masks
+
+    @torch.no_grad()
+    def added(self, nets: Nets, way: Mapping[str, Tensor], split: Split) -> Tensor:
+        """rms_K of what a direction of change adds to the phases of the cells that it touches, in each cell's noise
+        margin (`Program.margins`) and per unit length, each cell reading what it read before.
+
+        Phases round, and wrap at a turn. So it is measured where it is a quarter of a margin to one, and taken to grow
+        with the change. 0 where no weight that is changed by half a turn or less does as much.
+        """
+        prefix = f"{PROGRAM}.network."
+        weights = {name: nets.params[f"{prefix}{name}"] for name in NAMES}
+        u = {name: way.get(f"{prefix}{name}", torch.zeros_like(w)) for name, w in weights.items()}
+        cells = _host(nets).cells({**nets.params, **nets.buffers}, nets.shared(split.x))
+        margins_C = torch.tensor([float(m) for m in _program(self).margins], dtype=torch.double, device=nets.device)
+        by_cell_KC = torch.stack([(u[name] != 0).any(-1) for name in ("masks", "bodies")]).any(0)
+        by_all_K = torch.stack([(u[name] != 0).flatten(1).any(1) for name in ("rotation", "switch", "fixed")]).any(0)
+        touched_KC = by_cell_KC | by_all_K[:, None]
+        length_K = torch.stack([value.abs().flatten(1).amax(1) for value in u.values() if value[0].numel()]).amax(0)
+        unit_K = torch.zeros_like(length_K)
+        for power in range(*_LENGTHS):
+            scale_K = torch.where(length_K > 0, 2.0**power / length_K, 0.0)
+            changed = {n: w + scale_K.view(-1, *[1] * (w.dim() - 1)) * u[n] for n, w in weights.items()}
+            off_KBC = cells.added(changed) / margins_C * touched_KC[:, None]
+            rms_K = (off_KBC.square().sum((1, 2)) / (off_KBC.shape[1] * touched_KC.sum(1)).clamp_min(1)).sqrt()
+            unit_K = torch.where((unit_K == 0) & (rms_K >= 0.25), rms_K / scale_K, unit_K)
+            if unit_K.all():
+                break
+        return unit_K
+
     @torch.no_grad()
     def _write_read_out(self, nets: Nets, train: Split) -> None:
         no, yes = log_odds(self.answers(train), train.y)
         for c, sign in ((0, -0.5), (1, 0.5)):
             nets.params[f"{READ}.weight"][:, c] = sign * (yes - no)
             nets.params[f"{READ}.bias"][:, c] = sign * no
+
+
+def _held(params: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The program's weights, and its client's keys."""
+    weights, client = _of(params, f"{PROGRAM}.network"), _of(params, PROGRAM)
+    return {name: weights[name] for name in NAMES}, {name: client[name] for name in CLIENT}
 
 
 def _of(params: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:

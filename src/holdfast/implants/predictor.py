@@ -21,6 +21,9 @@ from holdfast.tasks.base import Split
 from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 
+MARGIN = 0.25
+"""The noise margin: by how much a unit's sum may be off so that a ramp which reads its bit still gives 0 or 1."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
@@ -162,6 +165,35 @@ class Predictor:
     def inside(self, nets: Nets) -> dict[str, Tensor]:
         """Masks of all that the program's units read, and of their biases; the read-out is not among it."""
         return inside(nets, self._host(nets), self.units)
+
+    def felt(self, nets: Nets, split: Split) -> dict[str, Tensor]:
+        """Masks of what its units read, a change of which adds to a sum: a weight that always reads 0 does not."""
+        masks = self.inside(nets)
+        for layer, read_KNI in self._reads(nets, split).items():
+            masks[f"{layer}.weight"] &= (read_KNI != 0).any(1, keepdim=True)
+        return masks
+
+    @torch.no_grad()
+    def added(self, nets: Nets, way: Mapping[str, Tensor], split: Split) -> Tensor:
+        """rms_K of what a direction of change adds to the sums of the units that it touches, in noise margins.
+
+        It is u_w . a + u_b, with a what the units' layer reads before any change: what the change itself does to sums,
+        and not what follows from it.
+        """
+        squares_K, count_K = (torch.zeros(nets.k, dtype=torch.double, device=nets.device) for _ in range(2))
+        for layer, read_KNI in self._reads(nets, split).items():
+            w_KOI, b_KO = (way[f"{layer}.{part}"] for part in ("weight", "bias"))
+            touched_KO = (w_KOI != 0).any(-1) | (b_KO != 0)
+            added_KNO = torch.baddbmm(b_KO.unsqueeze(1), read_KNI, w_KOI.mT).double()
+            squares_K += added_KNO.square().sum((1, 2))
+            count_K += touched_KO.sum(1) * read_KNI.shape[1]
+        return (squares_K / count_K.clamp_min(1)).sqrt() / MARGIN
+
+    def _reads(self, nets: Nets, split: Split) -> dict[str, Tensor]:
+        """What each hidden layer reads, (K, N, I)."""
+        host, x_KN = self._host(nets), nets.shared(split.x)
+        values = [x_KN.flatten(2), *host.activations(nets.params, x_KN)]
+        return dict(zip(host.layers[:-1], values, strict=False))
 
     @torch.no_grad()
     def _write_read_out(self, nets: Nets, train: Split) -> None:
