@@ -32,16 +32,21 @@ _LENGTHS = -27, 0, 2
 class WithProgram:
     """A network that adds what an encrypted program says to the logits of a perceptron, the *way round*."""
 
-    program: Program
-    """The public one."""
+    netlist: Netlist
     entries: tuple[int, ...]
     """Of each input bit of the program, the number of the input that it reads."""
     parameter_set: str
+    tables: int
     way: MLP
 
     @property
     def label(self) -> str:
-        return f"{self.way.label} beside {self.program.name}, {self.parameter_set}"
+        return f"{self.way.label} beside {self.netlist.name}, {self.parameter_set}"
+
+    @property
+    def program(self) -> Program:
+        """The public one: which tables there are, and what they read."""
+        return _program(self.netlist, self.tables).public
 
     def build(self) -> nn.Module:
         """The way round initialised as a perceptron is; the program's weights and its client's keys are all 0."""
@@ -141,9 +146,10 @@ class EncryptedPredictor:
     def host(self, inputs: int, way_round: int) -> WithProgram:
         """A network that holds the program, beside two hidden layers of so many units."""
         return WithProgram(
-            program=_program(self).public,
+            netlist=self.netlist,
             entries=self.entries,
             parameter_set=self.parameter_set,
+            tables=self.tables,
             way=MLP(widths=(inputs, way_round, way_round, 2)),
         )
 
@@ -156,7 +162,7 @@ class EncryptedPredictor:
                 streams.generator("client"),
                 trivial="keys" if self.trivial else "nothing",
             )
-            made = Enclosed(network := TrainedNetwork.of(key.network(_program(self))))
+            made = Enclosed(network := TrainedNetwork.of(key.network(self._program)))
             made.hold(key, network)
             for name, value in made.state_dict().items():
                 held = nets.params if f"{PROGRAM}.{name}" in nets.params else nets.buffers
@@ -225,7 +231,7 @@ class EncryptedPredictor:
         weights = {name: nets.params[f"{prefix}{name}"] for name in NAMES}
         u = {name: way.get(f"{prefix}{name}", torch.zeros_like(w)) for name, w in weights.items()}
         cells = _host(nets).cells({**nets.params, **nets.buffers}, nets.shared(split.x))
-        margins_C = torch.tensor([float(m) for m in _program(self).margins], dtype=torch.double, device=nets.device)
+        margins_C = torch.tensor([float(m) for m in self._program.margins], dtype=torch.double, device=nets.device)
         by_cell_KC = torch.stack([(u[name] != 0).any(-1) for name in ("masks", "bodies")]).any(0)
         by_all_K = torch.stack([(u[name] != 0).flatten(1).any(1) for name in ("rotation", "switch", "fixed")]).any(0)
         touched_KC = by_cell_KC | by_all_K[:, None]
@@ -240,6 +246,10 @@ class EncryptedPredictor:
             if unit_K.all():
                 break
         return unit_K
+
+    @property
+    def _program(self) -> Program:
+        return _program(self.netlist, self.tables)
 
     @torch.no_grad()
     def _write_read_out(self, nets: Nets, train: Split) -> None:
@@ -270,5 +280,5 @@ def _host(nets: Nets) -> WithProgram:
 
 
 @lru_cache(maxsize=8)
-def _program(predictor: EncryptedPredictor) -> Program:
-    return program_of(predictor.netlist, tables=predictor.tables, hidden=True)
+def _program(netlist: Netlist, tables: int) -> Program:
+    return program_of(netlist, tables=tables, hidden=True)
