@@ -82,6 +82,14 @@ def test_what_is_best_is_chosen_on_seeds_that_are_not_judged():
     assert findings.parts[0].effect == pytest.approx(-0.3, abs=0.03)
 
 
+def test_units_beside_that_are_not_judged_need_not_mend_plain_programs():
+    """Of those that are judged it is asked."""
+    findings = found()
+    needed = {c.name for c in findings.controls if "is needed" in c.got and c.name.startswith("beside")}
+    assert needed == {"beside, raw, plain", "beside, periodic, n = 4"}
+    assert {c.name for c in findings.controls} >= {"beside, cos/sin, plain", "beside, periodic, plain"}
+
+
 def lenient(monkeypatch, needed=("own, plain", "own, with the key")):
     """Of what must be repaired only some, and those of one table: the others take minutes."""
     every = module._able

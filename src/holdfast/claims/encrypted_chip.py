@@ -16,6 +16,7 @@ from holdfast.stats import Part, judge_mean
 from holdfast.study import Study
 
 LATER = "It comes with the chip."
+ROOT = 1
 CHOOSING = 8
 """Seeds on which settings are chosen; the others are judged."""
 REPAIRED = 0.9
@@ -74,9 +75,11 @@ class EncryptedChip:
     cosine is largest on half of its seeds, judged on the other half.
 
     Controls, each of which must reach a mean score above .9 or the claim is INVALID: plain programs under the same
-    gradient and the same search; encrypted ones (`own`, `shared`) where the gradient uses the key; units beside that
-    read plain inputs at n = 64, and encrypted ones at n = 4. Beside them: trivial keys; a random direction; fixed
-    ciphertexts; the ciphertext loss; a trainer that reads the key off the loss. Sized on root 777, which no run judges.
+    gradient and the same search; encrypted ones (`own`, `shared`) where the gradient uses the key; the units beside
+    that are judged where they read plain inputs at n = 64, and periodic ones that read encrypted inputs at n = 4.
+    Beside them: the other units on plain inputs; trivial keys; a random direction; fixed ciphertexts; the ciphertext
+    loss; a trainer that reads the key off the loss. Sized on root 777, which no run judges. Root 0 was judged by a
+    first rule, which asked of all three kinds of units that they mend plain programs: docs/claims.md has what came out.
 
     When it misleads: the set is the smallest, as the prototype found no dependence on n for gradients through the
     program; who looks for its key finds it at once. The look that is judged is chosen with the client's help, so a walk
@@ -110,7 +113,7 @@ class EncryptedChip:
             *((name, sample, plan.blind) for name, sample in _blind(plan).items()),
         ]
         censuses = tuple(Census(name=name, sample=sample, seeds=seeds) for name, sample, seeds in samples)
-        return Study(name=f"{self.name}-{size}", question=self.sentence, censuses=censuses)
+        return Study(name=f"{self.name}-{size}", question=self.sentence, censuses=censuses, root=ROOT)
 
     def judge(self, evidence: Evidence) -> Findings:
         plan, level = PLANS[size_of(evidence)], evidence.level
@@ -131,7 +134,8 @@ class EncryptedChip:
             Control(name=f"chosen for {part}", got=f"{name}: {_said(evidence, name)}") for part, name in chosen.items()
         ]
         controls.append(Control(name="chosen for blind", got=rule))
-        return Findings(parts=[*judged, *later], controls=[*controls, *_beside(evidence, plan)])
+        controls += _beside(evidence, plan, chosen["round"])
+        return Findings(parts=[*judged, *later], controls=controls)
 
     def anchors(self) -> Sequence[Anchor]:
         return ()
@@ -179,9 +183,13 @@ def _able(plan: _Plan) -> dict[str, Repair | Bypass]:
     search = _searches(plan)["own, zeroth order"]
     found["own, plain, zeroth order"] = replace(search, protection="plain")
     for name, units in _bypasses(plan).items():
-        found[f"{name}, plain"] = replace(units, protection="plain")
+        found[_on_plain(name)] = replace(units, protection="plain")
     found["beside, periodic, n = 4"] = replace(_bypasses(plan)["beside, periodic"], n=4)
     return found
+
+
+def _on_plain(units: str) -> str:
+    return f"{units}, plain"
 
 
 def _controls(plan: _Plan) -> dict[str, Repair]:
@@ -219,12 +227,22 @@ def _least_blind(evidence: Evidence, plan: _Plan) -> str:
     return max(KEYLESS, key=lambda rule: float(_seeing(evidence, rule)[: plan.blind // 2].mean()))
 
 
-def _beside(evidence: Evidence, plan: _Plan) -> Iterator[Control]:
-    """What must be repaired, and what stands beside."""
+def _beside(evidence: Evidence, plan: _Plan, units: str) -> Iterator[Control]:
+    """What must be repaired, and what stands beside.
+
+    Args:
+        evidence: what was measured.
+        plan: of this size.
+        units: those beside the program that are judged; what others do on plain inputs is shown.
+    """
+    shown = {_on_plain(name) for name in _bypasses(plan) if name != units}
     for name in _able(plan):
-        mean = float(values(evidence, name, "score").mean())
-        got = f"{_said(evidence, name)}; a score above {REPAIRED:g} is needed"
-        yield Control(name=name, got=got, holds=mean > REPAIRED)
+        if name in shown:
+            yield Control(name=name, got=_said(evidence, name))
+        else:
+            mean = float(values(evidence, name, "score").mean())
+            got = f"{_said(evidence, name)}; a score above {REPAIRED:g} is needed"
+            yield Control(name=name, got=got, holds=mean > REPAIRED)
     for name in _controls(plan):
         yield Control(name=name, got=_said(evidence, name))
     for name in (*_searches(plan), *_bypasses(plan)):

@@ -64,9 +64,14 @@ class Progress:
     def end(self) -> None:
         self.draw()
 
+    @property
+    def sums(self) -> tuple[int, int]:
+        """Net-steps that are done, and all."""
+        return sum(row.done for row in self.rows.values()), sum(row.total for row in self.rows.values())
+
     def left(self) -> str:
         """Time left in this stage."""
-        done, total = (sum(getattr(row, name) for row in self.rows.values()) for name in ("done", "total"))
+        done, total = self.sums
         if not done:
             return "..."
         return duration((time.monotonic() - self.began) * (total - done) / done)
@@ -123,8 +128,10 @@ class PlainLines(Progress):
     def draw(self) -> None:
         if self.rows and time.monotonic() - self.spoke >= PLAIN_EVERY_S:
             self.spoke = time.monotonic()
-            done, total = (sum(getattr(row, name) for row in self.rows.values()) for name in ("done", "total"))
-            print(f"{self.stage}: {100 * done / total:.0f} %, {self.left()} left", file=sys.stderr, flush=True)
+            done, total = self.sums
+            # Nothing may be trained in a stage, such as planting what is written.
+            share = f"{100 * done / total:.0f} %, {self.left()} left" if total else "under way"
+            print(f"{self.stage}: {share}", file=sys.stderr, flush=True)
 
 
 def progress() -> Progress:
