@@ -31,6 +31,7 @@ def parts_drawing(i: int, part: Mapping[str, Any]) -> Drawing:
         axes.plot([low, high], [0, 0], color=colour, linewidth=5, solid_capstyle="butt")
         axes.plot([part["effect"]], [0], marker="o", color=colour, markersize=9)
         axes.set(xlim=(left, right), ylim=(-1, 1), yticks=[], title=f"{part['name']}: {part['verdict']}")
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(f"claimed {part['says']}; {'no interval' if part['interval'] is None else 'interval'}")
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
