@@ -19,6 +19,7 @@ from holdfast.circuits.decompose import product_units, restoring_units
 from holdfast.circuits.hashes import keccak, padded, sha256
 from holdfast.circuits.network import Network
 from holdfast.circuits.simulate import bits, words
+from holdfast.circuits.trace import mux
 
 ENCODINGS = ["product", "restoring"]
 
@@ -34,6 +35,45 @@ def test_network_simulator_and_python_agree_on_every_input(netlist, encoding, k,
     assert compiled.checked == len(inputs) == 1 << len(netlist.input_bits)
     with torch.no_grad():
         assert compiled.network(torch.from_numpy(inputs)).int().tolist() == expected
+
+
+@given(netlists(most_gates=40), st.sampled_from([1, 2, 3, 16]))
+@settings(max_examples=60, deadline=None)
+def test_sums_of_products_agree_on_every_input_and_take_no_more_layers(netlist, adder_bits):
+    wide, tables = (build(netlist, wide=wide, k=2, adder_bits=adder_bits) for wide in (True, False))
+    assert wide.wrong_bits == 0
+    assert wide.layers.depth <= tables.layers.depth
+
+
+def test_words_are_one_layer():
+    """32 registers of 4 bits are read by a unit a bit of each; a word of 16 bits is shifted by any distance, and 40
+    bits are compared with a constant by one unit."""
+
+    def file(x: 128, a: 5):
+        read = [x[4 * r : 4 * r + 4] for r in range(32)]
+        for bit in range(5):
+            read = [mux(a[bit], high, low) for low, high in zip(read[::2], read[1::2], strict=True)]
+        return read[0]
+
+    def shifted(x: 16, by: 4):
+        for i in range(4):
+            x = mux(by[i], x << (1 << i), x)
+        return x
+
+    equal = trace(lambda x: x == 12345678901, {"x": 40})
+    circuits = {"file": file, "shifted": shifted, "equal": equal}
+    found = {name: build(circuit, wide=True).layers for name, circuit in circuits.items()}
+    assert {name: (layers.depth, layers.neurons) for name, layers in found.items()} == {
+        "file": (1, 128),
+        "shifted": (1, 136),
+        "equal": (1, 1),
+    }
+    assert build(file, wide=True).wrong_bits == 0
+
+
+def test_products_are_of_the_product_encoding():
+    with pytest.raises(UsageError, match="wide=True makes sums of products"):
+        build(trace(lambda x: x, {"x": 2}), wide=True, encoding="restoring")
 
 
 @given(netlists(most_gates=12), st.sampled_from(ENCODINGS))

@@ -1,6 +1,6 @@
 """From a circuit to a network, and the proof that it is the same.
 
-netlist -> cover of k-input tables -> layers of units -> network
+netlist -> pieces (tables of k inputs, or sums of products) -> layers of units -> network
 """
 
 import gc
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from holdfast.circuits.cover import cover
 from holdfast.circuits.decompose import LARGEST, product_units, restoring_units
 from holdfast.circuits.layers import MANTISSA, Layers
-from holdfast.circuits.lower import Decompose, lower
+from holdfast.circuits.lower import lower
 from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.network import Network
+from holdfast.circuits.pieces import Decompose, tabled
+from holdfast.circuits.products import products
 from holdfast.circuits.redundant import redundant
 from holdfast.circuits.simulate import LANES, simulate
 from holdfast.circuits.sources import Source, netlist_of
@@ -86,6 +88,7 @@ def layers_of(
     encoding: Encoding = "product",
     adder_bits: int | None = None,
     copies: int = 1,
+    wide: bool = False,
     wired: bool = False,
     shallow: bool = False,
 ) -> Layers:
@@ -105,10 +108,16 @@ def layers_of(
         raise UsageError(f"Sums are added 1 to 40 bits at a time; got adder_bits={adder_bits}.")
     if not netlist.output_bits:
         raise UsageError(f"{netlist.name} has no outputs.")
+    if wide and encoding != "product":
+        raise UsageError(f"wide=True makes sums of products, encoding='product'; got encoding={encoding!r}.")
     decompose = ENCODINGS[encoding]
     with _uncollected():
-        covered = cover(netlist, k, lambda table, size: decompose(table, size).count, shallow=shallow)
-        layers = lower(covered, decompose, adder_bits, wired=wired)
+        if wide:
+            pieces = products(netlist, adder_bits)
+        else:
+            covered = cover(netlist, k, lambda table, size: decompose(table, size).count, shallow=shallow)
+            pieces = tabled(covered, decompose)
+        layers = lower(pieces, decompose, adder_bits, wired=wired)
         return layers if copies == 1 else redundant(layers, copies)
 
 
@@ -132,6 +141,7 @@ def build(
     encoding: Encoding = "product",
     adder_bits: int | None = None,
     copies: int = 1,
+    wide: bool = False,
     dtype: str | torch.dtype = "float32",
     checks: int = 1024,
     seed: int = 0,
@@ -144,6 +154,7 @@ def build(
         encoding: `product`, the fewest units; `restoring`, units that bring values back to 0 and 1.
         adder_bits: bits of a sum that are added in one layer; 1: full adders. Default 16 (`product`), 1 (`restoring`).
         copies: 3, 5, ...: so many copies of the layers and a majority vote (`redundant.py`).
+        wide: sums of products of any number of bits in place of tables, for few layers (`products.py`).
         dtype: of the weights, by name or as PyTorch's.
         checks: random inputs to compare on, 1 or more; circuits of up to 12 input bits are compared on all.
         seed: of the random inputs (Philox).
@@ -162,7 +173,7 @@ def build(
         raise UsageError(f"A network is compared with its circuit on 1 input or more; got checks={checks}.")
     if not 0 <= seed < 1 << 128:
         raise UsageError(f"seed is a whole number from 0 to 2^128 - 1; got {seed}.")
-    layers = layers_of(netlist, k=k, encoding=encoding, adder_bits=adder_bits, copies=copies)
+    layers = layers_of(netlist, k=k, encoding=encoding, adder_bits=adder_bits, copies=copies, wide=wide)
     return proved(layers, netlist, dtype=dtype, checks=checks, seed=seed, began=began)
 
 

@@ -1,18 +1,18 @@
-"""Cover -> layers: every table and every adder becomes ReLU units and sums of them."""
+"""Pieces -> layers: what gives each piece and every adder becomes ReLU units and sums of them."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from holdfast.circuits.cover import Cover
 from holdfast.circuits.decompose import Units
 from holdfast.circuits.layers import Layers
 from holdfast.circuits.netlist import ADD, Adder, Port, divided, operands
+from holdfast.circuits.pieces import Decompose, Pieces
 
 LONGEST = 16
 """Terms of a sum up to which it may be written out where it is read."""
-Decompose = Callable[[int, int], Units]
 SUM3, CARRY3 = 0b10010110, 0b11101000
 """Tables of a full adder."""
 
@@ -41,9 +41,9 @@ def total(parts: Iterable[tuple[float, Form]], constant: float = 0.0) -> Form:
 class Lowering:
     """Rows as they are made; sorted by level at the end."""
 
-    def __init__(self, cover: Cover, decompose: Decompose, adder_bits: int, *, wired: bool) -> None:
-        self.cover, self.decompose, self.adder_bits, self.wired = cover, decompose, adder_bits, wired
-        self.netlist = cover.netlist
+    def __init__(self, pieces: Pieces, decompose: Decompose, adder_bits: int, *, wired: bool) -> None:
+        self.pieces, self.decompose, self.adder_bits, self.wired = pieces, decompose, adder_bits, wired
+        self.netlist = pieces.netlist
         self.inputs = {bit >> 1: row for row, bit in enumerate(self.netlist.input_bits)}
         self.level = [0] * len(self.inputs)
         self.relu: list[bool] = []
@@ -61,13 +61,12 @@ class Lowering:
     def run(self) -> Layers:
         """All rows."""
         rows = list(self.netlist.rows())
-        needed = set(self.cover.adders)
+        needed = set(self.pieces.adders)
         built: set[int] = set()
-        for node in sorted({*self.cover.tables, *(node for adder in needed for node in self._bits[adder].values())}):
+        for node in sorted({*self.pieces.units, *(node for adder in needed for node in self._bits[adder].values())}):
             kind, left, _ = rows[node]
             if kind != ADD:
-                leaves, table = self.cover.tables[node]
-                units = self.decompose(table, len(leaves))
+                leaves, units = self.pieces.units[node]
                 self._forms[node] = self._kept(
                     self._table(units, [self._forms[leaf] for leaf in leaves]), self._uses[node]
                 )
@@ -141,13 +140,10 @@ class Lowering:
     def _add(self, number: int) -> None:
         """An adder, in blocks of `adder_bits`; the carry of each goes into the next."""
         adder, nodes = self.netlist.adders[number], self._bits[number]
-        carry, at = self.form(adder.carry), 0
-        blocks = -(-adder.width // self.adder_bits)
-        for block in range(blocks):
-            width = adder.width // blocks + (block < adder.width % blocks)
+        carry = self.form(adder.carry)
+        for block in adder.blocks(self.adder_bits):
             # What the next block adds it to are two sums a bit, and the lowest bit itself.
-            carry = self._kept(self._block(adder, nodes, at, width, carry), 1 + 2 * width)
-            at += width
+            carry = self._kept(self._block(adder, nodes, block.start, len(block), carry), 1 + 2 * len(block))
         if adder.width in nodes:
             self._forms[nodes[adder.width]] = self._kept(carry, self._uses[nodes[adder.width]])
 
@@ -169,20 +165,17 @@ class Lowering:
             carry = after
         return carry
 
-    def _count_uses(self) -> dict[int, int]:
+    def _count_uses(self) -> Counter[int]:
         """How many sums a node would be written out in."""
-        uses: dict[int, int] = {}
-        for leaves, table in self.cover.tables.values():
-            units = self.decompose(table, len(leaves))
+        uses: Counter[int] = Counter()
+        for leaves, units in self.pieces.units.values():
             for i, leaf in enumerate(leaves):
-                count = sum(weights[i] != 0 for weights in units.weights) + (units.direct[i] != 0)
-                uses[leaf] = uses.get(leaf, 0) + count
-        for number in self.cover.adders:
+                uses[leaf] += sum(weights[i] != 0 for weights in units.weights) + (units.direct[i] != 0)
+        for number in self.pieces.adders:
             adder = self.netlist.adders[number]
             for bit in operands(adder):
-                uses[bit >> 1] = uses.get(bit >> 1, 0) + 2 * min(self.adder_bits, adder.width)
-        for bit in self.netlist.output_bits:
-            uses[bit >> 1] = uses.get(bit >> 1, 0) + 1
+                uses[bit >> 1] += 2 * min(self.adder_bits, adder.width)
+        uses.update(bit >> 1 for bit in self.netlist.output_bits)
         return uses
 
     def _sorted(self, outputs: list[int]) -> Layers:
@@ -217,13 +210,13 @@ class Lowering:
         )
 
 
-def lower(cover: Cover, decompose: Decompose, adder_bits: int, *, wired: bool = False) -> Layers:
-    """The layers of a cover.
+def lower(pieces: Pieces, decompose: Decompose, adder_bits: int, *, wired: bool = False) -> Layers:
+    """The layers of a netlist in pieces.
 
     Args:
-        cover: what is to be computed.
-        decompose: units of a table.
+        pieces: what is to be computed.
+        decompose: units of a table, for full adders.
         adder_bits: bits of a sum that are added at once, in one layer, by weights up to 2^adder_bits. 1: full adders.
         wired: whether every bit is a row of its own, so that units read bits and nothing else.
     """
-    return Lowering(cover, decompose, adder_bits, wired=wired).run()
+    return Lowering(pieces, decompose, adder_bits, wired=wired).run()

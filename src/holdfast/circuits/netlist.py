@@ -7,7 +7,7 @@ constant false, so literal 0 is false and 1 is true.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -46,6 +46,13 @@ class Adder:
     @property
     def width(self) -> int:
         return len(self.a)
+
+    def blocks(self, most: int) -> list[range]:
+        """Its bits in stretches of so many at most, and as equal as can be: what one layer adds."""
+        count = -(-self.width // most)
+        small, more = divmod(self.width, count)
+        edges = [small * i + min(i, more) for i in range(count + 1)]
+        return [range(first, last) for first, last in pairwise(edges)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,8 @@ class Compile:
     """`product`: the fewest units. `restoring`: units that bring values back to 0 and 1."""
     adder_bits: int | None = None
     """Bits of a sum that are added in one layer. Default: 16, restoring 1."""
+    wide: bool = False
+    """As few layers as possible: sums of products of any number of bits, in place of tables."""
     copies: int = 1
     """3, 5, ...: so many copies of the network, and a majority vote."""
     dtype: Literal["float64", "float32", "float16", "bfloat16"] = "float32"
@@ -63,6 +65,7 @@ class Compile:
             encoding=self.encoding,
             adder_bits=self.adder_bits,
             copies=self.copies,
+            wide=self.wide,
             dtype=self.dtype,
             checks=self.checks,
         )
