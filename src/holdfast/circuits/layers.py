@@ -88,11 +88,18 @@ class Layers:
 
     @cached_property
     def stages(self) -> list[tuple[int, int]]:
-        """Runs of rows that are computed together: (first, one past the last), the units of a level, then its wires."""
+        """Runs of rows that are computed together: (first, one past the last), the units of a level, then its wires,
+        and those that read other wires of the level behind them."""
         if not self.rows:
             return []
         change = np.flatnonzero((np.diff(self.level) != 0) | (np.diff(self.relu.astype(np.int8)) != 0)) + 1
-        edges = [0, *change.tolist(), self.rows]
+        latest = np.zeros(self.rows, np.int64)
+        np.maximum.at(latest, np.repeat(np.arange(self.rows), np.diff(self.starts)), self.indices - self.inputs)
+        edges = [0]
+        for last in [*change.tolist(), self.rows]:
+            while (late := latest[edges[-1] + 1 : last] >= edges[-1]).any():
+                edges.append(edges[-1] + 1 + int(late.argmax()))
+            edges.append(last)
         return list(itertools.pairwise(edges))
 
     @cached_property

@@ -47,6 +47,8 @@ class Lowering:
         self.inputs = {bit >> 1: row for row, bit in enumerate(self.netlist.input_bits)}
         self.level = [0] * len(self.inputs)
         self.relu: list[bool] = []
+        self.wave: list[int] = []
+        """Of wires: 1 for those that read other wires of their level."""
         self.sums: list[Form] = []
         self.most: list[float] = []
         self._known: dict[tuple[tuple[tuple[int, float], ...], float, int], int] = {}
@@ -86,7 +88,8 @@ class Lowering:
         level = self._level(leaves)
         for weights, bias, read in zip(units.weights, units.biases, units.reads, strict=True):
             read_by = [(w, leaf) for w, leaf in zip(weights, leaves, strict=True) if w]
-            parts.append((read, self._unit(read_by, bias, level)))
+            most = bias + sum(w for w in weights if w > 0)
+            parts.append((read, self._unit(total(read_by, bias), most, level)))
         return total(parts, units.constant)
 
     def _level(self, leaves: Iterable[Form]) -> int:
@@ -94,18 +97,18 @@ class Lowering:
         carried from a lower one would be no bit."""
         return 1 + max((self.level[row] for leaf in leaves for row in leaf.terms), default=0) if self.wired else 0
 
-    def _unit(self, bits: list[tuple[float, Form]], bias: float, level: int) -> Form:
-        """relu of a weighted sum of bits as a row, on this level or above; equal ones are shared."""
-        z = total(bits, bias)
+    def _unit(self, z: Form, most: float, level: int) -> Form:
+        """relu of a sum, which is `most` at most, as a row on this level or above; equal ones are shared."""
         if not z.terms:
             return Form({}, max(z.constant, 0.0))
         key = tuple(sorted(z.terms.items())), z.constant, level
         if key not in self._known:
             self._known[key] = self._new(z, relu=True, level=level)
-            self.most.append(max(0.0, bias + sum(weight for weight, _ in bits if weight > 0)))
+            self.most.append(max(0.0, most))
         return Form({self._known[key]: 1.0}, 0.0)
 
-    def _new(self, z: Form, *, relu: bool, level: int = 0) -> int:
+    def _new(self, z: Form, *, relu: bool, level: int = 0, wave: int = 0) -> int:
+        self.wave.append(wave)
         self.level.append(max(level, max(self.level[row] for row in z.terms) + relu) if z.terms else 0)
         self.relu.append(relu)
         self.sums.append(z)
@@ -117,18 +120,21 @@ class Lowering:
             return next(iter(form.terms))
         return self._wire(form)
 
-    def _wire(self, form: Form) -> int:
-        """A new row that is this sum. Wires of a level are computed at once, so of each other they read the sums."""
+    def _wire(self, form: Form, most: float = 1.0, wave: int = 0) -> int:
+        """A new row that is this sum, `most` at most. Wires of a level and a wave are computed at once, so of each
+        other they read the sums."""
         level = max((self.level[row] for row in form.terms), default=0)
         first = len(self.inputs)
+
+        def at_once(row: int) -> bool:
+            own = row - first
+            return own >= 0 and not self.relu[own] and self.level[row] == level and self.wave[own] >= wave
+
         parts = [
-            (c, self.sums[row - first])
-            if row >= first and not self.relu[row - first] and self.level[row] == level
-            else (c, Form({row: 1.0}, 0.0))
-            for row, c in form.terms.items()
+            (c, self.sums[row - first] if at_once(row) else Form({row: 1.0}, 0.0)) for row, c in form.terms.items()
         ]
-        self.most.append(1.0)
-        return self._new(total(parts, form.constant), relu=False)
+        self.most.append(most)
+        return self._new(total(parts, form.constant), relu=False, wave=wave)
 
     def _kept(self, form: Form, uses: int) -> Form:
         """The sum itself, or a wire that is it, whichever takes fewer weights."""
@@ -149,16 +155,20 @@ class Lowering:
 
     def _block(self, adder: Adder, nodes: dict[int, int], at: int, width: int, carry: Form) -> Form:
         """Bits at, ..., at + width - 1. Carry i is a ramp on sum_j<=i 2^j (a_j + b_j) + carry, up at 2^(i+1)."""
-        low = [(1.0, carry)]
+        low = [(2.0, carry)]
         words = [(self.form(adder.a[at + i]), self.form(adder.b[at + i])) for i in range(width)]
         level = self._level([carry, *(bit for pair in words for bit in pair)])
         for i, (x, y) in enumerate(words):
             if width == 1:
                 bit, after = (self._table(self.decompose(table, 3), [x, y, carry]) for table in (SUM3, CARRY3))
             else:
-                low += [(2.0**i, x), (2.0**i, y)]
-                up, half = [(2 * weight, form) for weight, form in low], 2.0 ** (i + 2)
-                after = total([(1.0, self._unit(up, 1.5 - half, level)), (-1.0, self._unit(up, 0.5 - half, level))])
+                low += [(2.0 ** (i + 1), x), (2.0 ** (i + 1), y)]
+                z, half = total(low), 2.0 ** (i + 2)
+                most = 2 * half - 2
+                if not self.wired and len(z.terms) > 2:
+                    z = Form({self._wire(z, most, wave=1): 1.0}, 0.0)  # as two units read it
+                one, two = (self._unit(total([(1.0, z)], at - half), most + at - half, level) for at in (1.5, 0.5))
+                after = total([(1.0, one), (-1.0, two)])
                 bit = total([(1.0, x), (1.0, y), (1.0, carry), (-2.0, after)])
             if at + i in nodes:
                 self._forms[nodes[at + i]] = self._kept(bit, self._uses[nodes[at + i]])
@@ -187,7 +197,7 @@ class Lowering:
             if needed[row]:
                 needed[list(self.sums[row - first].terms)] = True
         level, relu = np.array(self.level[first:], np.int32), np.array(self.relu, bool)
-        order = np.lexsort((~relu, level))
+        order = np.lexsort((np.array(self.wave, np.int8), ~relu, level))
         order = order[needed[first:][order]]
         place = np.full(len(self.level), -1, np.int64)
         place[:first] = np.arange(first)

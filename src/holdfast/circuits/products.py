@@ -17,8 +17,8 @@ from holdfast.circuits.pieces import Pieces
 
 MOST = 64
 """Products of a sum, at most."""
-KEPT = 3
-"""Sums that are kept a node, of the least depth and of the fewest units each."""
+KEPT = 2
+"""Sums that are kept a node, of the least depth, of the fewest units and of the least base each."""
 ROUNDS = 3
 """Times that units are counted anew, by what was chosen."""
 
@@ -32,6 +32,9 @@ ONE: Product = frozenset()
 class _Choice(NamedTuple):
     depth: int
     flow: float
+    base: int
+    """Depth of the deepest bit that it reads: a product with another such sum is one layer more than the deeper base,
+    whatever their own depths."""
     sum: Sum
     leaves: tuple[int, ...]
     """Nodes, ascending."""
@@ -49,6 +52,7 @@ class _Cutting:
         self.depth = [0] * self.netlist.nodes
         self.flow = [0.0] * self.netlist.nodes
         self.choices: dict[int, list[_Choice]] = {}
+        self.algebra = _Algebra(self.rows)
         self.bits: dict[int, dict[int, int]] = {}
         """Of each adder the nodes of its bits."""
         for node, (kind, adder, bit) in enumerate(self.rows):
@@ -64,7 +68,7 @@ class _Cutting:
                 found: dict[tuple[tuple[int, ...], int], Sum] = {}
                 for x in self._sums(left):
                     for y in self._sums(right):
-                        made = _product(x, y) if kind == AND else _difference(x, y)
+                        made = self.algebra.product(x, y) if kind == AND else self.algebra.difference(x, y)
                         if made is not None:
                             found.setdefault((_leaves(made), len(made)), made)
                 self._rate(node, [self._rated(made) for made in found.values()], readers)
@@ -78,15 +82,16 @@ class _Cutting:
         """Keep the best."""
         by_depth = sorted(choices, key=lambda c: (c.depth, c.flow))
         by_flow = sorted(choices, key=lambda c: (c.flow, c.depth))
-        kept = {id(c): c for c in (*by_depth[:KEPT], *by_flow[:KEPT])}
+        by_base = sorted(choices, key=lambda c: (c.base, c.flow))
+        kept = {id(c): c for c in (*by_depth[:KEPT], *by_flow[:KEPT], *by_base[:KEPT])}
         self.choices[node] = list(kept.values())
         self.depth[node] = by_depth[0].depth
         self.flow[node] = by_flow[0].flow / max(1, readers.get(node, 1))
 
-    def backward(self) -> tuple[dict[int, _Choice], set[int]]:
-        """What is taken: of each gate that is needed the sum with the fewest units that is not too deep; and the adders
-        that are needed."""
-        last = max((self.depth[bit >> 1] for bit in self.netlist.output_bits), default=0)
+    def take(self, depth: int) -> tuple[dict[int, _Choice], set[int]]:
+        """Of each gate that is needed the sum with the fewest units that is not too deep; and the adders that are
+        needed. `depth`: layers that there may be; more only if it takes more."""
+        last = max(depth, *(self.depth[bit >> 1] for bit in self.netlist.output_bits))
         due = {bit >> 1: last for bit in self.netlist.output_bits}
         taken: dict[int, _Choice] = {}
         adders: set[int] = set()
@@ -138,26 +143,28 @@ class _Cutting:
 
     def _rated(self, made: Sum) -> _Choice:
         leaves, depth, units = _leaves(made), 0, 0
+        base = max((self.depth[leaf] for leaf in leaves), default=0)
         for product in made:
             if product:
                 depth = max(depth, (len(product) > 1) + max(self.depth[literal >> 1] for literal in product))
                 units += len(product) > 1
-        return _Choice(depth, units + sum(self.flow[leaf] for leaf in leaves), made, leaves)
+        return _Choice(depth, units + sum(self.flow[leaf] for leaf in leaves), base, made, leaves)
 
 
-def products(netlist: Netlist, adder_bits: int) -> Pieces:
+def products(netlist: Netlist, adder_bits: int, depth: int = 0) -> Pieces:
     """The netlist in sums of products, in as few layers as they give, and of those with few units.
 
     Args:
         netlist: the circuit. Its adders stay words.
         adder_bits: bits of a sum that one layer adds.
+        depth: layers that there may be, though fewer would do: one more than the fewest may halve the units.
     """
     cutting = _Cutting(netlist, adder_bits)
     cutting.find(_readers(netlist))
-    taken, adders = cutting.backward()
+    taken, adders = cutting.take(depth)
     for _ in range(ROUNDS):
         cutting.count_anew(Counter(leaf for choice in taken.values() for leaf in choice.leaves))
-        taken, adders = cutting.backward()
+        taken, adders = cutting.take(depth)
     return Pieces(netlist, {n: (taken[n].leaves, _units(taken[n])) for n in sorted(taken)}, tuple(sorted(adders)))
 
 
@@ -199,27 +206,59 @@ def _inverse(s: Sum) -> Sum:
     return {product: c for product, c in found.items() if c}
 
 
-def _product(x: Sum, y: Sum) -> Sum | None:
-    """x y, without products of a bit and its inverse; None if it has more than `MOST` products."""
-    found: dict[Product, int] = {}
-    for a, c in x.items():
-        against = {literal ^ 1 for literal in a}
-        for b, d in y.items():
-            if against.isdisjoint(b):
-                both = a | b
-                found[both] = found.get(both, 0) + c * d
-    found = {product: c for product, c in found.items() if c}
-    return found if len(found) <= MOST else None
+class _Algebra:
+    """Products of sums, with what one bit says of another: that all of the bits of which it is the AND are true."""
+
+    def __init__(self, rows: list[tuple[int, int, int]]) -> None:
+        self._said: list[Product] = []
+        """Of each node, the literals that are true where it is."""
+        for node, (kind, left, right) in enumerate(rows):
+            own = frozenset((2 * node,))
+            self._said.append(own | self._of(left) | self._of(right) if kind == AND else own)
+        self._known: dict[Product, Product] = {}
+
+    def product(self, x: Sum, y: Sum) -> Sum | None:
+        """x y, without products that are never 1; None if it has more than `MOST` products."""
+        found: dict[Product, int] = {}
+        for a, c in x.items():
+            said = self._said_by(a)
+            against = {literal ^ 1 for literal in said}
+            for b, d in y.items():
+                if against.isdisjoint(self._said_by(b)):
+                    more = self._without(b, said, against)
+                    less = self._said_by(more)
+                    both = self._without(a, less, {literal ^ 1 for literal in less}) | more
+                    found[both] = found.get(both, 0) + c * d
+        return _few(found)
+
+    def difference(self, x: Sum, y: Sum) -> Sum | None:
+        """x + y - 2 x y."""
+        both = self.product(x, y)
+        if both is None:
+            return None
+        found: dict[Product, int] = {product: -2 * c for product, c in both.items()}
+        for side in (x, y):
+            for product, c in side.items():
+                found[product] = found.get(product, 0) + c
+        return _few(found)
+
+    def _of(self, literal: int) -> Product:
+        return frozenset((literal,)) if literal & 1 else self._said[literal >> 1]
+
+    def _said_by(self, product: Product) -> Product:
+        if product not in self._known:
+            self._known[product] = frozenset().union(*(self._of(literal) for literal in product))
+        return self._known[product]
+
+    def _without(self, product: Product, said: Product, against: set[int]) -> Product:
+        """The factors that say more than `said`; `against` holds its inverses."""
+        return frozenset(
+            literal
+            for literal in product
+            if literal not in said and not (literal & 1 and not against.isdisjoint(self._said[literal >> 1]))
+        )
 
 
-def _difference(x: Sum, y: Sum) -> Sum | None:
-    """x + y - 2 x y."""
-    both = _product(x, y)
-    if both is None:
-        return None
-    found: dict[Product, int] = {product: -2 * c for product, c in both.items()}
-    for side in (x, y):
-        for product, c in side.items():
-            found[product] = found.get(product, 0) + c
+def _few(found: dict[Product, int]) -> Sum | None:
     found = {product: c for product, c in found.items() if c}
     return found if len(found) <= MOST else None

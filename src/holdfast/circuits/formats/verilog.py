@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from holdfast.circuits.builder import Builder
-from holdfast.circuits.formats.wires import Place, Wires, inverse, same
+from holdfast.circuits.clocked import Clocked, Register
+from holdfast.circuits.formats.wires import INDEXED, Place, Wires, inverse, same
 from holdfast.circuits.netlist import FALSE, TRUE, Netlist
 from holdfast.errors import HoldfastError, UsageError, nearest
 
@@ -25,21 +26,23 @@ WIDEST = 1 << 13
 """Bits of a word, at most: Yosys takes time that grows with its square."""
 RUN = "import sys\nfrom pyosys import libyosys as ys\nd = ys.Design()\nfor p in sys.argv[1:]: ys.run_pass(p, d)"
 ABSENT = "No module named 'pyosys'"
-SOURCE = "source.v"
+SOURCE = "source"
 """What Yosys sees the file as, in a folder of its own: it takes some names for commands, patterns or options."""
+READERS = {".v": "read_verilog -sv", ".sv": "read_verilog -sv", ".il": "read_rtlil"}
 # Arithmetic becomes $alu cells (sums, differences and comparisons), which stay words; all else becomes gates.
-READ = (f"read_verilog -sv {SOURCE}", "write_rtlil read", "hierarchy -check {top}", "write_rtlil elaborated")
+READ = ("{read} source{suffix}", "write_rtlil read", "hierarchy -check {top}", "write_rtlil elaborated")
 PASSES = (
     "proc",
     "flatten",
     "check",
     "write_json early",
     "write_rtlil joined",
-    "opt -full",
+    "{opt}",
     "wreduce",
     "memory -nomap",
     "memory_map",
-    "opt -full",
+    "{opt}",
+    "dffunmap",  # enables and resets of registers become gates, and no `opt` may take them back
     "alumacc",
     *["techmap t:* t:$alu %d"] * 3,  # products become sums, which have cells of their own
     "opt_clean",
@@ -58,6 +61,9 @@ is none: words may look like one that bits are not in. Tri-states are looked for
 HARMLESS = ("logic loop", "limited support for tri-state")
 CONSTANTS = {"0": FALSE, "1": TRUE, "x": FALSE, "z": FALSE}
 DRIVE = "Every wire has one driver: an assignment, a gate or an input."
+REGISTER = "$_DFF_P_"
+"""A register of one bit, set at the rising edge, as `dffunmap` and `techmap` leave it."""
+BETWEEN_EDGES = ("$adff", "$adffe", "$aldff", "$aldffe", "$dffsr", "$dffsre")
 TWO_INPUTS = ("$_AND_", "$_OR_", "$_XOR_", "$_XNOR_", "$_NAND_", "$_NOR_", "$_ANDNOT_", "$_ORNOT_")
 
 
@@ -76,6 +82,26 @@ def read_verilog(path: Path, top: str | None = None) -> Netlist:
         HoldfastError: Yosys is not installed, or what it says is wrong; a register or a latch; x or z as a value; a
             select beyond a word; a word that is too wide; another file that is asked for.
     """
+    return _read(path, top, None).tick
+
+
+def read_clocked(path: Path, top: str | None, clock: str) -> Clocked:
+    """The same of a module with registers, all of them set at the rising edge of one clock. Memories become registers.
+
+    Args:
+        path: the file; RTLIL (.il), too.
+        top: name of the module.
+        clock: its input port that is the clock.
+
+    Raises:
+        UsageError: as above, or no such clock.
+        HoldfastError: as above, but for registers; one with another clock, with a falling edge, or that is set between
+            edges; a latch.
+    """
+    return _read(path, top, clock)
+
+
+def _read(path: Path, top: str | None, clock: str | None) -> Clocked:
     if top is not None and not IDENTIFIER.fullmatch(top):
         raise UsageError(f"--top: expected the name of a Verilog module (letters, digits, _ and $); got {top!r}.")
     source = path.read_bytes()
@@ -85,24 +111,30 @@ def read_verilog(path: Path, top: str | None = None) -> Netlist:
             f"{found[0].strip(chr(34))} is not read: a circuit is what stands in its file. Put it in here."
         )
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / SOURCE).write_bytes(source)
+        suffix = path.suffix.lower()
+        (Path(folder) / f"{SOURCE}{suffix}").write_bytes(source)
         chosen = f"-top {top}" if top else "-auto-top"
-        steps = [step.format(top=chosen) for step in READ]
+        steps = [step.format(top=chosen, read=READERS[suffix], suffix=suffix) for step in READ]
         said = _yosys(steps, folder, path)
         if (Path(folder) / "read").exists():
             _refuse_top(_text(folder, "read", path), top, path)
         _refuse_said(said, path)
         _refuse_unknown(_text(folder, "elaborated", path), text, path)
-        said = _yosys([*steps, *PASSES], folder, path)
+        # With -full, sums behind a multiplexer share one adder: fewer gates, and a longer way through a tick.
+        opt = "opt -full" if clock is None else "opt"
+        said = _yosys([*steps, *(each.replace("{opt}", opt) for each in PASSES)], folder, path)
         if (Path(folder) / "joined").exists():
             _refuse_second_drivers(_text(folder, "joined", path), text, path)
         _refuse_said(said, path)
         # As it is before anything is optimised: a latch may become a constant.
         early = _top(_text(folder, "early", path))[1]
-        _refuse_registers(early, path)
+        if clock is None:
+            _refuse_registers(early, path)
+        else:
+            _refuse_clocks(early, clock, path)
         _warn(said, early, path)
         name, module = _top(_text(folder, "late", path))
-        return _netlist(name, _named(module), path)
+        return _clocked(name, _named(module), clock, path)
 
 
 def _text(folder: str, name: str, path: Path) -> str:
@@ -184,9 +216,33 @@ def _refuse_registers(module: dict[str, Any], path: Path) -> None:
         kind = cell["type"]
         if "dff" in kind or "latch" in kind or kind in ("$ff", "$sr", "$memwr", "$memwr_v2"):
             raise _place(cell, path).wrong(
-                f"A register or latch ({kind}): only logic without memory can be compiled. Make its output an input "
-                f"and its input an output, or assign it in every branch."
+                f"A register or latch ({kind}): without a clock only logic without memory is compiled. Name the clock "
+                f"(--clock NAME); make its output an input and its input an output; or assign it in every branch."
             )
+
+
+def _refuse_clocks(module: dict[str, Any], clock: str, path: Path) -> None:
+    """Registers that are not all set at the rising edge of this clock."""
+    inputs = [name for name, port in module["ports"].items() if port["direction"] == "input"]
+    if clock not in inputs:
+        raise nearest(clock, inputs, what="input port to be the clock")
+    edge = module["ports"][clock]["bits"]
+    names = {bit: name for name, net in module["netnames"].items() for bit in net["bits"]}
+    for cell in module["cells"].values():
+        kind, of = cell["type"], cell["parameters"]
+        if "latch" in kind or kind in ("$ff", "$sr"):
+            raise _place(cell, path).wrong(f"A latch ({kind}), which no clock sets. Assign it in every branch.")
+        if kind in BETWEEN_EDGES:
+            raise _place(cell, path).wrong(
+                f"A register that is set or reset between the clock's edges ({kind}). Reset it at the edge: "
+                f"always @(posedge {clock})."
+            )
+        if "CLK" in cell["connections"] and int(of.get("CLK_ENABLE", "1"), 2):
+            if cell["connections"]["CLK"] != edge:
+                other = names.get(cell["connections"]["CLK"][0], "a constant")
+                raise _place(cell, path).wrong(f"A register with another clock: expected {clock}; got {other}.")
+            if not int(of["CLK_POLARITY"], 2):
+                raise _place(cell, path).wrong(f"A register that is set when {clock} falls. Take its rising edge.")
 
 
 def _yosys(passes: Sequence[str], folder: str, path: Path) -> str:
@@ -207,7 +263,7 @@ def _yosys(passes: Sequence[str], folder: str, path: Path) -> str:
             'Verilog is read by Yosys, which is not installed. Install it: pip install "holdfast[hdl]". Or give the '
             "circuit as BLIF, AIGER or Bristol Fashion."
         )
-    said = said.replace(SOURCE, str(path)).strip()
+    said = re.sub(rf"\b{SOURCE}\.(v|sv|il)\b", lambda _: str(path), said).strip()
     if done.returncode and "ERROR" not in said:
         said += f"\nERROR: {said.splitlines()[-1] if said else f'Yosys stopped with status {done.returncode}'}"
     return said
@@ -267,16 +323,22 @@ def _named(module: dict[str, Any]) -> dict[str, Any]:
         name: {**cell, "connections": {pin: rename(bits) for pin, bits in cell["connections"].items()}}
         for name, cell in module["cells"].items()
     }
-    return {"ports": ports, "cells": cells}
+    initial = {}
+    for net in module["netnames"].values():
+        for bit, value in zip(net["bits"], reversed(net["attributes"].get("init", "")), strict=False):
+            initial[rename([bit])[0]] = value == "1"
+    return {"ports": ports, "cells": cells, "initial": initial}
 
 
-def _netlist(name: str, module: dict[str, Any], path: Path) -> Netlist:
+def _clocked(name: str, module: dict[str, Any], clock: str | None, path: Path) -> Clocked:
     circuit, here = Wires(), Place(str(path), 1)
     for constant, literal in CONSTANTS.items():
         circuit.given(f"constant {constant}", literal, here)
     asked: list[tuple[str, list[str]]] = []
     for port, of in module["ports"].items():
         bits = of["bits"]
+        if port == clock:
+            continue
         if of["direction"] == "input":
             for bit, literal in zip(bits, circuit.builder.input(port, len(bits)), strict=True):
                 circuit.given(bit, literal, here)
@@ -284,10 +346,43 @@ def _netlist(name: str, module: dict[str, Any], path: Path) -> Netlist:
             asked.append((port, bits))
         else:
             raise here.wrong(f"{port} is an inout. Split it into an input and an output.")
+    becomes = {
+        c["connections"]["Q"][0]: c["connections"]["D"][0] for c in module["cells"].values() if c["type"] == REGISTER
+    }
+    registers = []
+    for register, bits in _words(becomes):
+        for bit, literal in zip(bits, circuit.builder.input(register, len(bits)), strict=True):
+            circuit.given(bit, literal, here)
+        asked.append((f"{register}'", [becomes[bit] for bit in bits]))
+        at_first = sum(module["initial"].get(bit, False) << i for i, bit in enumerate(bits))
+        registers.append(Register(register, len(bits), at_first))
     for cell in module["cells"].values():
-        _cell(circuit, cell, _place(cell, path))
+        if cell["type"] != REGISTER:
+            _cell(circuit, cell, _place(cell, path))
     circuit.build_all()
-    return circuit.builder.netlist(name, [(port, [circuit.literal(bit, here) for bit in bits]) for port, bits in asked])
+    outputs = [(port, [circuit.literal(bit, here) for bit in bits]) for port, bits in asked]
+    return Clocked(circuit.builder.netlist(name, outputs), tuple(registers))
+
+
+def _words(bits: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Bits under the names of words: `x[0]`, ..., `x[7]` are x; where some of a word are missing, each run of them is a
+    word of its own, as `x[7:2]`."""
+    found: dict[str, dict[int, str]] = {}
+    alone = []
+    for bit in bits:
+        if parts := INDEXED.fullmatch(bit):
+            found.setdefault(parts[1], {})[int(parts[2])] = bit
+        else:
+            alone.append((bit, [bit]))
+    words = []
+    for name, of in found.items():
+        places = sorted(of)
+        starts = [at for at in places if at - 1 not in of]
+        for first in starts:
+            last = next(at for at in places if at >= first and at + 1 not in of)
+            whole = len(starts) == 1 and first == 0
+            words.append((name if whole else f"{name}[{last}:{first}]", [of[at] for at in range(first, last + 1)]))
+    return [*alone, *words]
 
 
 def _place(cell: dict[str, Any], path: Path) -> Place:
