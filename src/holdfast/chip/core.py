@@ -21,9 +21,7 @@ try:
     from amaranth.hdl import C, Cat, Module, Mux, ResetSignal, Signal
     from amaranth.lib.memory import Memory
     from amaranth.lib.wiring import Component, In, Out
-except ModuleNotFoundError as error:
-    if error.name != "amaranth":
-        raise
+except ModuleNotFoundError:
     raise HoldfastError(
         'The core is written in Amaranth, which is not installed. Install it: pip install "holdfast[hdl]"'
     ) from None
@@ -47,15 +45,10 @@ class Core(Component):  # type: ignore[misc]  # Amaranth has no types
         cause: why, a `Cause`.
 
     Args:
-        start: `pc` after a reset.
-
-    Raises:
-        UsageError: `start` is no address of an instruction.
+        start: `pc` after a reset, a multiple of 4.
     """
 
     def __init__(self, start: int = 0) -> None:
-        if not 0 <= start < 1 << 32 or start % 4:
-            raise UsageError(f"start: expected an address of an instruction, a multiple of 4 below 2^32; got {start}.")
         outputs = {"address": 32, "read": 1, "strobe": 4, "wdata": 32, "halted": 1, "cause": 4}
         super().__init__(
             {"instr": In(32), "rdata": In(32), "pc": Out(32, init=start)}
@@ -192,8 +185,13 @@ class Core(Component):  # type: ignore[misc]  # Amaranth has no types
 def core_rtlil(start: int = 0) -> str:
     """The core as RTLIL, the language of Yosys: a module `core` with one clock, `clk`, and a reset, `rst`.
 
+    Args:
+        start: `pc` after a reset.
+
     Raises:
-        UsageError: `start` is no address of an instruction.
+        UsageError: it is no address of an instruction.
     """
+    if not 0 <= start < 1 << 32 or start % 4:
+        raise UsageError(f"start: expected an address of an instruction, a multiple of 4 below 2^32; got {start}.")
     text: str = rtlil.convert(Core(start), name="core", emit_src=False)
     return text
