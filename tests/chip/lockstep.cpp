@@ -1,6 +1,6 @@
-// The core by Verilator, with ROM and RAM around it. Standard input holds programs one after the other: how many words
-// of code, how many instructions to execute, the words with their addresses, RAM. For each, standard output gets what
-// every instruction left behind (pc, x1 to x31, address and word of a store), then where it ended, and RAM.
+// The core by Verilator, with ROM and RAM around it. Standard input holds programs one after the other: how many
+// words of code, how many instructions to execute, the words with their addresses, RAM. Of each, standard output
+// gets where it ended, what every instruction left behind (pc, x1 to x31, address and word of a store), and RAM.
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -51,12 +51,13 @@ int main() {
             core.instr = fetched(core.pc);
             core.rdata = answer;
             core.eval();
-            Word pc = core.pc, place = (core.address - RAM) / 4, written[2] = {0, 0};
+            Word mask = 0, pc = core.pc, place = (core.address - RAM) / 4, written[2] = {0, 0};
             answer = 0xDEADBEEF;
             if (place < RAM_BYTES / 4) {
                 if (core.read) answer = ram[place];
                 for (int at = 0; at < 4; at++)
-                    if (core.strobe >> at & 1) ram[place] = (ram[place] & ~(0xFFu << 8 * at)) | (core.wdata & 0xFFu << 8 * at);
+                    if (core.strobe >> at & 1) mask |= 0xFFu << 8 * at;
+                ram[place] = (ram[place] & ~mask) | (core.wdata & mask);
             }
             if (core.strobe) written[0] = core.address & ~3u, written[1] = place < RAM_BYTES / 4 ? ram[place] : 0;
             bool done = !core.read;

@@ -1,6 +1,6 @@
 """Random RV32I programs, written while an independent simulator (unicorn, which is QEMU's) executes them.
 
-Every instruction is chosen where the program counter first comes by, when it is known what the registers hold, so that
+Every instruction is chosen when the program counter first comes by. What the registers hold is known then, so that
 loads, stores and jumps by register go where there is something.
 """
 
@@ -177,7 +177,7 @@ def chosen(draw: random.Random, program: Collection[int], pc: int, held: Registe
     """A random instruction that goes well at this place with these registers."""
 
     def register() -> int:
-        return draw.choice((draw.randrange(32), draw.randrange(5)))  # often one of few, so that results are used soon
+        return draw.choice((draw.randrange(32), draw.randrange(5)))  # often one of few: results are used soon
 
     start = next(start for start in CODE if start <= pc < start + CODE_BYTES)
     name = "jal" if pc >= start + CODE_BYTES - 16 else draw.choice(NAMES)

@@ -1,5 +1,5 @@
-// What the programs of riscv-tests include, for a core without privileges: an ecall ends a test, and gp says how. It is
-// 1 if all went well, else twice the number of the case that failed, and 1.
+// What the programs of riscv-tests include, for a core without privileges: an ecall ends a test, and gp says how.
+// It is 1 if all went well, else twice the number of the case that failed, and 1.
 #define RVTEST_RV32U
 #define RVTEST_RV64U
 #define TESTNUM gp

@@ -1,4 +1,4 @@
-"""Programs in files: executables made here byte by byte, one that a toolchain made, and all that is no such thing."""
+"""Programs in files: executables made here byte by byte, one by a toolchain, and all that is no such thing."""
 
 import shutil
 import struct
@@ -57,9 +57,9 @@ def test_what_is_not_loaded_or_takes_no_place_is_left_out(read):
 CODE_AT = (LOAD, 0x1000, CODE, 12, RX)
 REFUSED = {
     "64 bits; expected 32": elf(width=2),
-    "no known width": elf(width=0),
+    "unknown bits": elf(width=0),
     "big-endian; expected little": elf(order=2),
-    "of no known byte order": elf(order=7),
+    "of unknown byte order": elf(order=7),
     "for machine 62; expected RISC-V, which is 243": elf(machine=62),
     "an object file; expected an executable": elf(kind=1),
     r"of type 3 \(position-independent": elf(kind=3),
@@ -67,19 +67,21 @@ REFUSED = {
     "linked dynamically": elf([CODE_AT, (3, 0x2000, b"ld.so", 5, 4)]),
     "header takes 52 bytes, and it has 20": elf()[:20],
     "header takes 52 bytes, and it has 6": elf()[:6],
-    "2 program headers of 32 bytes at 52 don't fit": elf()[:100],
-    "program headers of 56 bytes": elf(size=56),
+    "2 headers of 32 bytes at 52 are not within its 100": elf()[:100],
+    "headers of 56 bytes": elf(size=56),
     "segment at 0x1000 ends at byte 132, and it has 131": elf()[:-1],
     "has 12 bytes for 8 in memory": elf([(LOAD, 0x1000, CODE, 8, RX)]),
     "0x1000 and 0x1008 overlap": elf([(LOAD, 0x1008, DATA, 4, RW), CODE_AT]),
     "loads nothing": elf([]),
     "loads nothing into memory: it is empty": elf([(LOAD, 0x1000, b"", 0, RX)]),
     "go beyond 2": elf([(LOAD, 0xFFFF_FFFC, CODE, 12, RX)]),
-    "67,108,865 bytes of memory; expected": elf([(LOAD, 0x1000, CODE, (1 << 26) + 1, RX)]),
+    "67,108,865 bytes; expected": elf([(LOAD, 0x1000, CODE, (1 << 26) + 1, RX)]),
     "starts at 0x2000, where no instruction": elf(entry=0x2000),
     "starts at 0x1002, where no instruction": elf(entry=0x1002),
     "starts at 0x80000000, where no instruction": elf(entry=0x8000_0000),
-    "is empty. Expected an ELF executable": b"",
+    "is empty. Expected a program": b"",
+    r"no ELF executable: it begins with b'MZ..'": b"MZ..PE",
+    "ELF of unknown bits": b"\x7fELF",
 }
 
 
@@ -95,6 +97,8 @@ def test_wrong_use(at, read, tmp_path):
         read(b"1234", at=at)
     with pytest.raises(HoldfastError, match="go beyond"):
         read(b"12345", at=0xFFFF_FFFC)
+    with pytest.raises(UsageError, match="Leave `at` out"):
+        read(elf(), at=0)
     with pytest.raises(UsageError, match="is no file"):
         read_program(tmp_path)
 

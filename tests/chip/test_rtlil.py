@@ -24,7 +24,8 @@ def cells(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rtlil")
     (folder / "core.il").write_text(core_rtlil())
     passes = [*READ, "check -assert", "write_json core.json"]
-    done = subprocess.run([sys.executable, "-c", RUN, *passes], cwd=folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", RUN, *passes]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     return json.loads((folder / "core.json").read_text())["modules"]["core"]["cells"]
 

@@ -12,7 +12,7 @@ from holdfast.chip.core import core_rtlil
 from holdfast.circuits.formats.verilog import RUN
 
 MISSING = [tool for tool in ("verilator", "g++", "make") if not shutil.which(tool)]
-PASSES = ("read_rtlil core.il", "hierarchy -top core", "proc", "flatten", "opt_clean", "write_verilog -noattr core.v")
+PASSES = ("read_rtlil core.il", "hierarchy -top core", "proc", "flatten", "write_verilog -noattr core.v")
 TRACED = 34
 """Words of one instruction: pc, x1 to x31, address and word of a store."""
 
@@ -22,12 +22,16 @@ class Verilated:
 
     def __init__(self, folder: Path) -> None:
         (folder / "core.il").write_text(core_rtlil())
-        build = ["--cc", "--exe", "--build", "--public-flat-rw", "-O3", "-Wno-lint", "--Mdir", "built", "--top", "core"]
+        build = ["--cc", "--exe", "--build", "--public-flat-rw", "-O3", "-Wno-lint", "--Mdir", "built"]
         harness = str(Path(__file__).with_name("lockstep.cpp"))
-        for command in ([sys.executable, "-c", RUN, *PASSES], ["verilator", *build, "core.v", harness]):
+        for command in (
+            [sys.executable, "-c", RUN, *PASSES],
+            ["verilator", *build, "--top", "core", "core.v", harness],
+        ):
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
-        self.process = subprocess.Popen([folder / "built" / "Vcore"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        built = folder / "built" / "Vcore"
+        self.process = subprocess.Popen([built], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def run(self, code: dict[int, int], ram: bytes, instructions: int) -> tuple[Ended, bytes]:
         """As `machine.run`, and RAM after it."""

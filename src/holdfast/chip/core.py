@@ -1,7 +1,7 @@
 """A core for RV32I (`instructions.py`), in Amaranth: one instruction a tick, loads two.
 
-RAM is synchronous: it answers in one tick what it was asked in the tick before. A load asks for its word in its first
-tick, in which `pc` stays, and writes its register in the second.
+RAM is synchronous: it answers in one tick what it was asked in the tick before. A load asks for its word in its
+first tick, in which `pc` stays, and writes its register in the second.
 
 What one tick computes is kept short, since it is to become layers of a network:
 
@@ -28,10 +28,10 @@ except ModuleNotFoundError:
 
 
 class Core(Component):  # type: ignore[misc]  # Amaranth has no types
-    """The core. Registers are not reset; x0 is a word of their memory that is never written, so it must start as 0.
+    """The core. Registers are not reset; x0 is a word of their memory that is never written: it must start as 0.
 
     Inputs:
-        rst: back to the start, at the end of this tick; nothing is stored in it. (Amaranth adds it, and `clk`.)
+        rst: back to the start at the end of this tick, in which nothing is written. (Amaranth adds it, and `clk`.)
         instr: the instruction at this tick's `pc`.
         rdata: the word at the last tick's `address`, whose two lowest bits don't count.
 
@@ -39,7 +39,7 @@ class Core(Component):  # type: ignore[misc]  # Amaranth has no types
         pc: address of the instruction that this tick executes.
         address: of a load or a store, in bytes.
         read: whether this tick asks for a word.
-        strobe: the bytes of the word that a store writes, the one at the lowest address first; 0 if nothing is stored.
+        strobe: the bytes of the word that a store writes, the lowest address first; 0 if nothing is stored.
         wdata: what it writes, a byte or halfword repeated over the word.
         halted: whether the core has stopped. Then `pc` is where, and only a reset starts it again.
         cause: why, a `Cause`.
@@ -78,7 +78,7 @@ class Core(Component):  # type: ignore[misc]  # Amaranth has no types
         imm_b = wire("imm_b", 32, Cat(C(0, 1), instr[8:12], instr[25:31], instr[7], instr[31]).as_signed())
         imm_u = wire("imm_u", 32, Cat(C(0, 12), instr[12:]))
         imm_j = wire("imm_j", 32, Cat(C(0, 1), instr[21:31], instr[20], instr[12:20], instr[31]).as_signed())
-        # One or two bits of the opcode tell apart the instructions that use a word; what it is for others is all one.
+        # One or two bits of the opcode tell apart the instructions that use such a word; the others don't look.
         a, b = rs1.data, wire("b", 32, Mux(instr[5], rs2.data, imm_i))
         offset = wire("offset", 32, Mux(instr[5] & ~instr[2], imm_s, imm_i))
         distance = wire("distance", 32, Mux(instr[3], imm_j, Mux(instr[2], imm_u, imm_b)))

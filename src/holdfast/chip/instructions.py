@@ -1,6 +1,6 @@
 """RV32I, the base integer instructions of RISC-V: how they are written, and why a core stops at one.
 
-Source: The RISC-V Instruction Set Manual, volume I (unprivileged), chapters "RV32I" and "Instruction Set Listings".
+Source: The RISC-V Instruction Set Manual, volume I (unprivileged), "RV32I" and "Instruction Set Listings".
 """
 
 from enum import IntEnum

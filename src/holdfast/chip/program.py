@@ -1,18 +1,18 @@
-"""Programs in files, for a machine of 32 bits: executables in ELF, or the bare bytes of a memory.
+"""Programs in files, for a machine of 32 bits: executables in ELF, or bare bytes.
 
-ELF is the format of the System V ABI (the gABI's chapters 4 and 5) with RISC-V's numbers from its ELF psABI. What is
-read: the file header, and of the program headers those that are loaded.
+ELF is the format of the System V ABI (gABI, chapters 4 and 5), with RISC-V's numbers from the RISC-V ELF psABI.
 """
 
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from holdfast.errors import HoldfastError, UsageError
 
 MAGIC = b"\x7fELF"
-HEADER, SEGMENT = struct.Struct("<16sHHIIIIIHHHHHH"), struct.Struct("<8I")
+FILE, HEADER = struct.Struct("<16sHHIIIIIHHHHHH"), struct.Struct("<8I")
 RELOCATABLE, EXECUTABLE, RISCV = 1, 2, 243
 COMPRESSED = 0x1
 LOADED, DYNAMIC, INTERPRETER = 1, 2, 3
@@ -44,26 +44,41 @@ class Program:
     entry: int
 
 
-def read_program(path: Path, at: int = 0) -> Program:
-    """A program from a file: an executable if it begins as ELF does, else the bytes themselves.
+class Header(NamedTuple):
+    """A program header, as it stands in the file."""
 
-    Of bare bytes nothing says which are instructions: they are one writable segment.
+    kind: int
+    offset: int
+    address: int
+    physical: int
+    stored: int
+    length: int
+    rights: int
+    alignment: int
+
+
+def read_program(path: Path, at: int | None = None) -> Program:
+    """A program from a file: an ELF executable, or bare bytes, if it is said where they are to stand.
+
+    Nothing says which of bare bytes are instructions: they are one writable segment, and begin with the first one.
 
     Args:
         path: the file.
-        at: where bare bytes are to stand; their first is the first instruction. An executable has its own addresses.
+        at: address of bare bytes. An executable has addresses of its own.
 
     Raises:
-        UsageError: no such file; `at` is no address of an instruction.
-        HoldfastError: an executable for another machine; something other than an executable; damaged; empty; too large.
+        UsageError: no such file; an address that no instruction can have, or one for an executable.
+        HoldfastError: no executable, or one for another machine; damaged; empty; too large.
     """
     if not path.is_file():
-        raise UsageError(f"Expected a program, an ELF executable or the bytes of a memory; {path} is no file.")
+        raise UsageError(f"Expected a program: an ELF executable, or bare bytes. {path} is no file.")
     data = path.read_bytes()
     if not data:
-        raise HoldfastError(f"{path} is empty. Expected an ELF executable, or the bytes of a memory.")
-    if data.startswith(MAGIC):
+        raise HoldfastError(f"{path} is empty. Expected a program: an ELF executable, or bare bytes.")
+    if at is None:
         return _executable(path, data)
+    if data.startswith(MAGIC):
+        raise UsageError(f"{path} is in ELF, which says where it is to stand. Leave `at` out; got {at:#x}.")
     if not 0 <= at < ADDRESSES or at % 4:
         raise UsageError(f"at: expected an address of an instruction, a multiple of 4 below 2^32; got {at}.")
     _refuse_large(path, [(at, len(data))])
@@ -71,60 +86,67 @@ def read_program(path: Path, at: int = 0) -> Program:
 
 
 def _executable(path: Path, data: bytes) -> Program:
-    _refuse_others(path, data)
-    if len(data) < HEADER.size:
-        raise _damaged(path, f"its header takes {HEADER.size} bytes, and it has {len(data)}")
-    _, kind, machine, _, entry, table, _, flags, _, size, count, *_ = HEADER.unpack_from(data)
+    entry, headers = _headers(path, data)
+    if any(header.kind in (DYNAMIC, INTERPRETER) for header in headers):
+        raise HoldfastError(f"{path} is linked dynamically; expected all of it in one file. {LINK}")
+    loaded = sorted((h for h in headers if h.kind == LOADED and h.length), key=lambda h: h.address)
+    if not loaded:
+        raise HoldfastError(f"{path} loads nothing into memory: it is empty. {LINK}")
+    _refuse_large(path, [(header.address, header.length) for header in loaded])
+    segments = tuple(_segment(path, data, header) for header in loaded)
+    for low, high in pairwise(segments):
+        if low.end > high.address:
+            raise _damaged(path, f"its segments at {low.address:#x} and {high.address:#x} overlap")
+    if entry % 4 or not any(h.rights & RUNS and h.address <= entry < h.address + h.length for h in loaded):
+        raise _damaged(path, f"it starts at {entry:#x}, where no instruction stands")
+    return Program(segments, entry)
+
+
+def _headers(path: Path, data: bytes) -> tuple[int, list[Header]]:
+    """Where an executable for this machine starts, and its program headers."""
+    if not data.startswith(MAGIC):
+        raise HoldfastError(
+            f"{path} is no ELF executable: it begins with {data[:4]!r}. {LINK} Of bare bytes say where they stand."
+        )
+    # Width and byte order come first, as the rest is read by them.
+    if data[4:5] != b"\1":
+        width = "64" if data[4:5] == b"\2" else "unknown"
+        raise HoldfastError(f"{path} is ELF of {width} bits; expected 32. {LINK}")
+    if data[5:6] != b"\1":
+        order = "big-endian" if data[5:6] == b"\2" else "of unknown byte order"
+        raise HoldfastError(f"{path} is {order}; expected little-endian. {LINK}")
+    if len(data) < FILE.size:
+        raise _damaged(path, f"its header takes {FILE.size} bytes, and it has {len(data)}")
+    _, kind, machine, _, entry, table, _, flags, _, size, count, *_ = FILE.unpack_from(data)
     if machine != RISCV:
         raise HoldfastError(f"{path} is for machine {machine}; expected RISC-V, which is {RISCV}. {LINK}")
     if kind != EXECUTABLE:
         got = "an object file" if kind == RELOCATABLE else f"of type {kind} (position-independent, or a library)"
         raise HoldfastError(f"{path} is {got}; expected an executable at fixed addresses. {LINK}")
     if flags & COMPRESSED:
-        raise HoldfastError(f"{path} has compressed instructions (extension C); expected RV32I alone. {LINK}")
-    if size != SEGMENT.size or table + count * size > len(data):
-        raise _damaged(path, f"{count} program headers of {size} bytes at {table} don't fit its {len(data)} bytes")
-    headers = [SEGMENT.unpack_from(data, table + at * size) for at in range(count)]
-    if any(header[0] in (DYNAMIC, INTERPRETER) for header in headers):
-        raise HoldfastError(f"{path} is linked dynamically; expected all of it in one file. {LINK}")
-    loaded = sorted((header for header in headers if header[0] == LOADED and header[5]), key=lambda header: header[2])
-    if not loaded:
-        raise HoldfastError(f"{path} loads nothing into memory: it is empty. {LINK}")
-    _refuse_large(path, [(header[2], header[5]) for header in loaded])
-    segments = []
-    for _, offset, address, _, stored, length, rights, _ in loaded:
-        if offset + stored > len(data):
-            raise _damaged(path, f"the segment at {address:#x} ends at byte {offset + stored}, and it has {len(data)}")
-        if stored > length:
-            raise _damaged(path, f"the segment at {address:#x} has {stored} bytes for {length} in memory")
-        held = data[offset : offset + stored].ljust(length, b"\0")
-        segments.append(Segment(address, held, writable=bool(rights & WRITABLE)))
-    for low, high in pairwise(segments):
-        if low.end > high.address:
-            raise _damaged(path, f"its segments at {low.address:#x} and {high.address:#x} overlap")
-    if entry % 4 or not any(h[6] & RUNS and h[2] <= entry < h[2] + h[5] for h in loaded):
-        raise _damaged(path, f"it starts at {entry:#x}, where no instruction stands")
-    return Program(tuple(segments), entry)
+        raise HoldfastError(f"{path} has compressed instructions (extension C); expected none. {LINK}")
+    if size != HEADER.size or table + count * size > len(data):
+        raise _damaged(path, f"{count} headers of {size} bytes at {table} are not within its {len(data)} bytes")
+    return entry, [Header(*HEADER.unpack_from(data, table + at * size)) for at in range(count)]
 
 
-def _refuse_others(path: Path, data: bytes) -> None:
-    """Another width or byte order, by which the rest of the header is to be read."""
-    width, order = (*data[4:6], 0, 0)[:2]
-    if width != 1:
-        raise HoldfastError(f"{path} is ELF of {'64 bits' if width == 2 else 'no known width'}; expected 32. {LINK}")
-    if order != 1:
-        raise HoldfastError(
-            f"{path} is {'big-endian' if order == 2 else 'of no known byte order'}; expected little-endian. {LINK}"
-        )
+def _segment(path: Path, data: bytes, header: Header) -> Segment:
+    end, where = header.offset + header.stored, f"the segment at {header.address:#x}"
+    if end > len(data):
+        raise _damaged(path, f"{where} ends at byte {end}, and it has {len(data)}")
+    if header.stored > header.length:
+        raise _damaged(path, f"{where} has {header.stored} bytes for {header.length} in memory")
+    held = data[header.offset : end].ljust(header.length, b"\0")
+    return Segment(header.address, held, writable=bool(header.rights & WRITABLE))
 
 
 def _refuse_large(path: Path, placed: list[tuple[int, int]]) -> None:
     """Addresses and lengths that memory does not have."""
     for address, length in placed:
         if address + length > ADDRESSES:
-            raise HoldfastError(f"{path}: {length} bytes from {address:#x} on go beyond 2^32. Place it lower.")
+            raise HoldfastError(f"{path}: {length} bytes from {address:#x} on go beyond 2^32. Place them lower.")
     if (total := sum(length for _, length in placed)) > LARGEST:
-        raise HoldfastError(f"{path} takes {total:,} bytes of memory; expected {LARGEST:,} at most. Make it smaller.")
+        raise HoldfastError(f"{path} takes {total:,} bytes; expected {LARGEST:,} at most. Make it smaller.")
 
 
 def _damaged(path: Path, what: str) -> HoldfastError:
