@@ -3,7 +3,6 @@
 // gets where it ended, what every instruction left behind (pc, x1 to x31, address and word of a store), and RAM.
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <vector>
 
 #include "Vcore.h"
@@ -11,7 +10,7 @@
 #include "verilated.h"
 
 using Word = uint32_t;
-static const Word CODE[2] = {0x00000000, 0xF0000000}, CODE_BYTES = 0x20000, RAM = 0x7FFFF000, RAM_BYTES = 0x2000;
+static const Word CODE[2] = {0x00000000, 0xF0000000}, CODE_BYTES = 0x100000, RAM = 0x7FFFF000, RAM_BYTES = 0x2000;
 static Word code[2][CODE_BYTES / 4], ram[RAM_BYTES / 4];
 
 static bool take(void *into, size_t bytes) { return fread(into, 1, bytes, stdin) == bytes; }
@@ -34,11 +33,10 @@ int main() {
     };
     Word counts[2];
     while (take(counts, sizeof counts)) {
-        memset(code, 0, sizeof code);
-        for (Word at = 0, placed[2]; at < counts[0]; at++) {
-            if (!take(placed, sizeof placed)) return 1;
-            code[placed[0] >= CODE[1]][placed[0] % CODE_BYTES / 4] = placed[1];
-        }
+        std::vector<Word> placed(2 * counts[0]);
+        if (!take(placed.data(), placed.size() * sizeof(Word))) return 1;
+        auto word_at = [&](Word pc) -> Word & { return code[pc >= CODE[1]][pc % CODE_BYTES / 4]; };
+        for (Word at = 0; at < placed.size(); at += 2) word_at(placed[at]) = placed[at + 1];
         if (!take(ram, sizeof ram)) return 1;
         auto &x = core.rootp->core__DOT__registers;
         for (int at = 0; at < 32; at++) x[at] = 0;
@@ -73,5 +71,6 @@ int main() {
         fwrite(trace.data(), sizeof(Word), trace.size(), stdout);
         fwrite(ram, 1, sizeof ram, stdout);
         fflush(stdout);
+        for (Word at = 0; at < placed.size(); at += 2) word_at(placed[at]) = 0;
     }
 }

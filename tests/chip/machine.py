@@ -29,20 +29,10 @@ class Ended:
     pc: int = 0
     halted: bool = False
     cause: int = 0
-    ticks = 0
+    ticks: int = 0
 
 
-def run(
-    core,
-    code,
-    ram,
-    *,
-    instructions=1 << 30,
-    ticks=0,
-    held=None,
-    reset_at=0,
-    traced=True,
-):
+def run(core, code, ram, *, instructions=0, ticks=0, held=None, reset_at=0, traced=True):
     """A reset in the first tick (and one in that of `reset_at`); then so many instructions, or until it halts.
 
     Args:
@@ -63,7 +53,10 @@ def run(
         for register, value in (held or {}).items():
             ctx.set(core.registers.data[register], value)
         executed = 0
-        while ended.ticks < ticks if ticks else executed < instructions and not ctx.get(core.halted):
+        # An instruction takes two ticks at most; a broken core may take forever.
+        while ended.ticks < (ticks or 2 * instructions + 1):
+            if not ticks and (executed == instructions or ctx.get(core.halted)):
+                break
             ctx.set(sync.rst, ended.ticks in (0, reset_at))
             pc = ctx.get(core.pc)
             ctx.set(core.instr, code.get(pc, ILLEGAL))

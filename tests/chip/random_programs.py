@@ -19,7 +19,7 @@ unicorn = pytest.importorskip("unicorn", reason="unicorn is the judge: pip insta
 riscv = pytest.importorskip("unicorn.riscv_const", reason="unicorn is the judge: pip install unicorn")
 
 CODE = (0x0000_0000, 0xF000_0000)
-CODE_BYTES = 0x2_0000
+CODE_BYTES = 0x10_0000
 RAM, RAM_BYTES = 0x7FFF_F000, 0x2000
 """On both sides of 2^31, where signed and unsigned part."""
 REGISTERS = [riscv.UC_RISCV_REG_X0 + at for at in range(1, 32)]
@@ -27,7 +27,7 @@ ILLEGAL_INSTRUCTION = 2
 NEVER = 1
 """An address at which no instruction stands, for unicorn to stop at."""
 
-# funct7 and funct3; funct3; funct3 and bytes; opcode
+# What distinguishes each: funct7 and funct3, or funct3; of loads and stores funct3, and how many bytes they move.
 REGISTER_FORM = {
     "add": (0, 0), "sub": (32, 0), "sll": (0, 1), "slt": (0, 2), "sltu": (0, 3), "xor": (0, 4), "srl": (0, 5),
     "sra": (32, 5), "or": (0, 6), "and": (0, 7),
@@ -38,7 +38,7 @@ BRANCHES = {"beq": 0, "bne": 1, "blt": 4, "bge": 5, "bltu": 6, "bgeu": 7}
 LOADS = {"lb": (0, 1), "lh": (1, 2), "lw": (2, 4), "lbu": (4, 1), "lhu": (5, 2)}
 STORES = {"sb": (0, 1), "sh": (1, 2), "sw": (2, 4)}
 ACCESSES = LOADS | STORES
-UPPER = {"lui": 0x37, "auipc": 0x17}
+UPPER = {"lui": 0x37, "auipc": 0x17}  # by opcode
 NAMES = [*REGISTER_FORM, *IMMEDIATE_FORM, *SHIFTS, *BRANCHES, *ACCESSES, *UPPER, "jal", "jalr", "fence"]
 EDGES = (0, 1, -1, 2, 4, 31, 32, -2048, 2047)
 Registers = tuple[int, ...]
@@ -189,11 +189,10 @@ def chosen(draw: random.Random, program: Collection[int], pc: int, held: Registe
         target = next((target for target in targets[1:] if target not in program), targets[0])
         return Instruction(name, rd, rs1, draw.choice((rs1, rs2, rs2, rs2)), target - pc)
     if name in ACCESSES or name == "jalr":
-        windows = [(start, CODE_BYTES) for start in CODE] if name == "jalr" else [(RAM, RAM_BYTES)]
+        window, size = (draw.choice(CODE), CODE_BYTES) if name == "jalr" else (RAM, RAM_BYTES)
         reached = [
-            (register, max(start - value, -2048), min(start + size - value, 2048))
+            (register, max(window - value, -2048), min(window + size - value, 2048))
             for register, value in enumerate((0, *held))
-            for start, size in windows
         ]
         reached = [each for each in reached if each[1] < each[2]]
         tries = []
@@ -201,7 +200,7 @@ def chosen(draw: random.Random, program: Collection[int], pc: int, held: Registe
             rs1, low, high = draw.choice(reached)
             tries = [Instruction(name, rd, rs1, rs2, draw.randrange(low, high)) for _ in range(16)]
         well = [instruction for instruction in tries if instruction.goes_well(held)]
-        somewhere = draw.choice(CODE) + draw.randrange(CODE_BYTES) if name == "jalr" else 1 << 31
+        somewhere = window + draw.randrange(CODE_BYTES) if name == "jalr" else 1 << 31
         return well[0] if well else Instruction("lui", rd, imm=somewhere)
     if name in UPPER:
         return Instruction(name, rd, imm=draw.getrandbits(32))
