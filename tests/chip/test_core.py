@@ -54,18 +54,18 @@ def test_those_programs_have_every_instruction_and_every_branch_both_ways():
 
 
 MISTAKES = {
-    "a.as_signed() >> b[:5]": ["a >> b[:5]"],
-    "write(a >> b[:5])": ["write(a.as_signed() >> b[:5])"],
+    "a[31] & instr[30]": ["0", "a[31]"],
     "a << b[:5]": ["a << b[:4]"],
     "write(a - b)": ["write(b - a)"],
     "write(a & b)": ["write(a & ~b)"],
     "write(a | b)": ["write(a ^ b)"],
-    "a.as_signed() < b.as_signed()": ["a < b"],
+    "Cat(a[:31], ~a[31]) < Cat(b[:31], ~b[31])": ["a < b", "Cat(a[:31], a[31]) < Cat(b[:31], ~b[31])"],
     '"below", 1, a < b': ['"below", 1, a <= b'],
     '"beq": jump(equal)': ['"beq": jump(a[:31] == b[:31])', '"beq": jump(0)'],
     '"bne": jump(~equal)': ['"bne": jump(equal)'],
     '"bge": jump(~less)': ['"bge": jump(less)', '"bge": jump(~below)'],
-    '"jal": write(following)': ['"jal": write(near)'],
+    '"jal": write(following,': ['"jal": write(near,'],
+    "unless=~loading": ["unless=never"],
     "Cat(C(0, 1), address[1:])": ["address"],
     "instr[20:].as_signed()": ["instr[20:]"],
     "Cat(instr[7:12], instr[25:]).as_signed()": ["Cat(instr[7:12], instr[25:])"],
@@ -79,7 +79,8 @@ MISTAKES = {
     "Mux(address[1], 0b1100, 0b0011)": ["0b0011"],
     "address[:2] == at": ["address[:2] == 3 - at"],
     "value.replicate(32 // len(value))": ["value"],
-    "writes & rd.addr.any() & done": ["writes & done", "writes & rd.addr.any()"],
+    "awake & writes & rd.addr.any()": ["awake & writes"],
+    "awake & ~reads & ~fault": ["awake & ~fault"],
     "instr[5] & ~instr[2]": ["instr[5]"],
     "Mux(jumps, target, following)": ["target"],
 }

@@ -82,6 +82,7 @@ class Core(Component):  # type: ignore[misc]  # Amaranth has no types
         a, b = rs1.data, wire("b", 32, Mux(instr[5], rs2.data, imm_i))
         offset = wire("offset", 32, Mux(instr[5] & ~instr[2], imm_s, imm_i))
         distance = wire("distance", 32, Mux(instr[3], imm_j, Mux(instr[2], imm_u, imm_b)))
+        loading = Signal()  # whether this is a load's second tick
         lane = Signal(2)  # lowest bits of the last address, kept so that a load's second tick waits for no sum
         half = wire("half", 16, Mux(lane[1], rdata[16:], rdata[:16]))
         byte = wire("byte", 8, Mux(lane[0], half[8:], half[:8]))
@@ -90,8 +91,9 @@ class Core(Component):  # type: ignore[misc]  # Amaranth has no types
         m.d.comb += address.eq(a + offset)
         near = wire("near", 32, pc + distance)
         following = wire("following", 32, pc + 4)
-        less = wire("less", 1, a.as_signed() < b.as_signed())
         below = wire("below", 1, a < b)
+        # Signed numbers lie as unsigned ones do that have the other top bit: so there is no overflow to wait for.
+        less = wire("less", 1, Cat(a[:31], ~a[31]) < Cat(b[:31], ~b[31]))
         equal = wire("equal", 1, a == b)
 
         # 3. Which of them
@@ -104,18 +106,22 @@ class Core(Component):  # type: ignore[misc]  # Amaranth has no types
         fault = Signal()
         cause = Signal(4)
 
-        def write(value: Any) -> list[Any]:
-            return [writes.eq(1), result.eq(value)]
+        never = C(0)
+
+        # Each instruction says itself when it does not write, so that no register waits for all that might stop it.
+        def write(value: Any, unless: Any = never) -> list[Any]:
+            return [writes.eq(~unless), result.eq(value)]
 
         def jump(condition: Any, to: Any = near) -> list[Any]:
             return [jumps.eq(condition), target.eq(to), *stop(Cause.MISALIGNED_JUMP, condition & to[1])]
 
-        def load(value: Any, misaligned: Any = 0) -> list[Any]:
-            return [*write(value), reads.eq(1), *stop(Cause.MISALIGNED_LOAD, misaligned)]
+        def load(value: Any, misaligned: Any = never) -> list[Any]:
+            asks = reads.eq(~loading & ~misaligned)
+            return [*write(value, unless=~loading), asks, *stop(Cause.MISALIGNED_LOAD, misaligned)]
 
-        def store(value: Any, lanes: Any, misaligned: Any = 0) -> list[Any]:
+        def store(value: Any, lanes: Any, misaligned: Any = never) -> list[Any]:
             data = self.wdata.eq(value.replicate(32 // len(value)))
-            return [data, strobe.eq(lanes), *stop(Cause.MISALIGNED_STORE, misaligned)]
+            return [data, strobe.eq(Mux(misaligned, 0, lanes)), *stop(Cause.MISALIGNED_STORE, misaligned)]
 
         def stop(why: Cause, condition: Any = 1) -> list[Any]:
             return [fault.eq(condition), cause.eq(why)]
@@ -126,8 +132,8 @@ class Core(Component):  # type: ignore[misc]  # Amaranth has no types
         instructions = {
             "lui": write(imm_u),
             "auipc": write(near),
-            "jal": write(following) + jump(1),
-            "jalr": write(following) + jump(1, Cat(C(0, 1), address[1:])),
+            "jal": write(following, unless=near[1]) + jump(1),
+            "jalr": write(following, unless=address[1]) + jump(1, Cat(C(0, 1), address[1:])),
             "beq": jump(equal),
             "bne": jump(~equal),
             "blt": jump(less),
@@ -149,8 +155,7 @@ class Core(Component):  # type: ignore[misc]  # Amaranth has no types
             "ori or": write(a | b),
             "andi and": write(a & b),
             "slli sll": write(a << b[:5]),
-            "srli srl": write(a >> b[:5]),
-            "srai sra": write(a.as_signed() >> b[:5]),
+            "srli srl srai sra": write(Cat(a, a[31] & instr[30]).as_signed() >> b[:5]),
             "sub": write(a - b),
             "fence": [],
             "ecall": stop(Cause.ECALL),
@@ -164,18 +169,15 @@ class Core(Component):  # type: ignore[misc]  # Amaranth has no types
                 m.d.comb += stop(Cause.ILLEGAL)
 
         # 4. What is written
-        loading = Signal()  # whether this is a load's second tick
         awake = ~self.halted & ~ResetSignal()
-        asks = reads & ~loading
-        done = wire("done", 1, awake & ~asks & ~fault)
         m.d.comb += [
-            self.read.eq(awake & asks & ~fault),
-            self.strobe.eq(Mux(done, strobe, 0)),
+            self.read.eq(awake & reads),
+            self.strobe.eq(Mux(awake, strobe, 0)),
             rd.data.eq(result),
-            rd.en.eq(writes & rd.addr.any() & done),
+            rd.en.eq(awake & writes & rd.addr.any()),
         ]
         m.d.sync += [loading.eq(self.read), lane.eq(address[:2])]
-        with m.If(done):
+        with m.If(awake & ~reads & ~fault):
             m.d.sync += pc.eq(Mux(jumps, target, following))
         with m.If(~self.halted & fault):
             m.d.sync += [self.halted.eq(1), self.cause.eq(cause)]
