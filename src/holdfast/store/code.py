@@ -6,7 +6,19 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-ROOMS = ("hosts", "tasks", "circuits", "encrypted", "implants", "pressures", "pruning", "training", "probes", "samples")
+ROOMS = (
+    "hosts",
+    "tasks",
+    "circuits",
+    "encrypted",
+    "chip",
+    "implants",
+    "pressures",
+    "pruning",
+    "training",
+    "probes",
+    "samples",
+)
 FILES = (
     "run.py",
     "cells.py",
