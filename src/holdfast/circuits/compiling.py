@@ -89,6 +89,7 @@ def layers_of(
     adder_bits: int | None = None,
     copies: int = 1,
     wide: bool = False,
+    layers: int = 0,
     wired: bool = False,
     shallow: bool = False,
 ) -> Layers:
@@ -108,17 +109,20 @@ def layers_of(
         raise UsageError(f"Sums are added 1 to 40 bits at a time; got adder_bits={adder_bits}.")
     if not netlist.output_bits:
         raise UsageError(f"{netlist.name} has no outputs.")
+    whole("layers", layers)
+    if layers and not wide:
+        raise UsageError(f"layers={layers} is of wide=True: tables take as many layers as they take.")
     if wide and encoding != "product":
         raise UsageError(f"wide=True makes sums of products, encoding='product'; got encoding={encoding!r}.")
     decompose = ENCODINGS[encoding]
     with _uncollected():
         if wide:
-            pieces = products(netlist, adder_bits)
+            pieces = products(netlist, adder_bits, layers)
         else:
             covered = cover(netlist, k, lambda table, size: decompose(table, size).count, shallow=shallow)
             pieces = tabled(covered, decompose)
-        layers = lower(pieces, decompose, adder_bits, wired=wired)
-        return layers if copies == 1 else redundant(layers, copies)
+        found = lower(pieces, decompose, adder_bits, wired=wired)
+        return found if copies == 1 else redundant(found, copies)
 
 
 @contextmanager
@@ -142,6 +146,7 @@ def build(
     adder_bits: int | None = None,
     copies: int = 1,
     wide: bool = False,
+    layers: int = 0,
     dtype: str | torch.dtype = "float32",
     checks: int = 1024,
     seed: int = 0,
@@ -155,6 +160,8 @@ def build(
         adder_bits: bits of a sum that are added in one layer; 1: full adders. Default 16 (`product`), 1 (`restoring`).
         copies: 3, 5, ...: so many copies of the layers and a majority vote (`redundant.py`).
         wide: sums of products of any number of bits in place of tables, for few layers (`products.py`).
+        layers: of `wide`, how many there may be, if more than the fewest that it finds: with one more it often takes
+            half the units.
         dtype: of the weights, by name or as PyTorch's.
         checks: random inputs to compare on, 1 or more; circuits of up to 12 input bits are compared on all.
         seed: of the random inputs (Philox).
@@ -173,8 +180,8 @@ def build(
         raise UsageError(f"A network is compared with its circuit on 1 input or more; got checks={checks}.")
     if not 0 <= seed < 1 << 128:
         raise UsageError(f"seed is a whole number from 0 to 2^128 - 1; got {seed}.")
-    layers = layers_of(netlist, k=k, encoding=encoding, adder_bits=adder_bits, copies=copies, wide=wide)
-    return proved(layers, netlist, dtype=dtype, checks=checks, seed=seed, began=began)
+    made = layers_of(netlist, k=k, encoding=encoding, adder_bits=adder_bits, copies=copies, wide=wide, layers=layers)
+    return proved(made, netlist, dtype=dtype, checks=checks, seed=seed, began=began)
 
 
 def proved(

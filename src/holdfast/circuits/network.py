@@ -114,8 +114,8 @@ class Network(nn.Module):
         units = int(self.relu.sum())
         return f"{self.name}: {self.inputs} bits -> {len(self.outputs)} bits, {units} units, {len(self.weight)} weights"
 
-    def save(self, path: Path) -> None:
-        """Weights and structure in one safetensors file, which says that it is a planted circuit."""
+    def save(self, path: Path, **more: str) -> None:
+        """Weights and structure in one safetensors file, which says that it is a planted circuit, and `more`."""
         ports = [[asdict(port) for port in side] for side in (self.input_ports, self.output_ports)]
         said = {
             "holdfast": "compiled circuit",
@@ -123,6 +123,7 @@ class Network(nn.Module):
             "inputs": str(self.inputs),
             "bound": repr(self.bound),
             "ports": json.dumps(ports),
+            **more,
         }
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, path, metadata=said)
 
@@ -133,6 +134,11 @@ class Network(nn.Module):
         Raises:
             HoldfastError: no such file, or not one of these.
         """
+        return cls.load_with(path)[0]
+
+    @classmethod
+    def load_with(cls, path: Path) -> "tuple[Network, dict[str, str]]":
+        """The same, and what the file says of it."""
         try:
             with safe_open(path, framework="pt") as file:
                 said = file.metadata() or {}
@@ -149,7 +155,7 @@ class Network(nn.Module):
             bound = float(said.get("bound", 1))
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise HoldfastError(f"{path} is not a compiled circuit that `holdfast compile` wrote ({error}).") from None
-        return cls(layers, held["weight"].dtype, bound=bound)
+        return cls(layers, held["weight"].dtype, bound=bound), said
 
 
 class _Run(torch.autograd.Function):

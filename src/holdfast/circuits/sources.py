@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from holdfast.circuits.clocked import Clocked
 from holdfast.circuits.formats.aiger import read_aiger
 from holdfast.circuits.formats.blif import read_blif
 from holdfast.circuits.formats.bristol import read_bristol
-from holdfast.circuits.formats.verilog import read_verilog
+from holdfast.circuits.formats.verilog import read_verilog, read_verilog_clocked
 from holdfast.circuits.hashes import BUILT_IN
 from holdfast.circuits.netlist import Netlist
 from holdfast.circuits.trace import trace
@@ -18,6 +19,7 @@ Source = Netlist | Callable[..., Any] | str | Path
 """However a circuit may be given."""
 TEXT: dict[str, Callable[[str, str], Netlist]] = {".blif": read_blif, ".txt": read_bristol, ".bristol": read_bristol}
 VERILOG, AIGER = (".v", ".sv"), (".aag", ".aig")
+CLOCKED = (*VERILOG, ".il")
 
 
 def read(source: str | Path, *, top: str | None = None) -> Netlist:
@@ -63,6 +65,24 @@ def read(source: str | Path, *, top: str | None = None) -> Netlist:
         return TEXT[form](path.read_text(encoding="utf-8-sig"), path.name)
     except UnicodeDecodeError as error:
         raise HoldfastError(f"{path.name} is not text ({error.reason} at byte {error.start}).") from None
+
+
+def read_clocked(source: str | Path, *, clock: str, top: str | None = None) -> Clocked:
+    """A synchronous circuit by a file of Verilog (.v, .sv) or RTLIL (.il).
+
+    Args:
+        source: the file.
+        clock: its input whose rising edge sets all registers.
+        top: the module. Default: the one that no other instantiates.
+
+    Raises:
+        UsageError: no such file, module or clock.
+        HoldfastError: what is no circuit of one clock.
+    """
+    path = Path(source)
+    if not path.is_file() or path.suffix.lower() not in CLOCKED:
+        raise UsageError(f"A circuit with a clock is read from a file ({', '.join(CLOCKED)}); got {path}.")
+    return read_verilog_clocked(path, top, clock)
 
 
 def netlist_of(source: object) -> Netlist:

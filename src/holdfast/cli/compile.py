@@ -25,6 +25,9 @@ class Compile:
     """Write the network here, as safetensors; as .blif or .bristol, the circuit."""
     top: str | None = None
     """Of Verilog: the module."""
+    clock: str | None = None
+    """Of Verilog (or RTLIL, .il) with registers: its clock. What is compiled is one tick, which takes the registers
+    behind the inputs and gives what they become behind the outputs."""
     k: int = 3
     """Inputs of a table, 2 to 6: more make fewer layers."""
     encoding: Literal["product", "restoring"] = "product"
@@ -33,6 +36,8 @@ class Compile:
     """Bits of a sum that are added in one layer. Default: 16, restoring 1."""
     wide: bool = False
     """As few layers as possible: sums of products of any number of bits, in place of tables."""
+    layers: int = 0
+    """Of --wide: how many there may be. One more than the fewest often halves the units."""
     copies: int = 1
     """3, 5, ...: so many copies of the network, and a majority vote."""
     dtype: Literal["float64", "float32", "float16", "bfloat16"] = "float32"
@@ -48,7 +53,8 @@ class Compile:
         from holdfast.circuits.compiling import build
         from holdfast.circuits.formats.blif import write_blif
         from holdfast.circuits.formats.bristol import write_bristol
-        from holdfast.circuits.sources import read
+        from holdfast.circuits.recurrent import Recurrent
+        from holdfast.circuits.sources import read, read_clocked
         from holdfast.errors import printable
 
         writers = {".blif": write_blif, ".bristol": write_bristol}
@@ -56,7 +62,8 @@ class Compile:
             _refuse_place(self.to, self.circuit, (".safetensors", *writers))
         with warnings.catch_warnings(record=True) as told, aside() if self.json else nullcontext():
             warnings.simplefilter("always")
-            netlist = read(self.circuit, top=self.top)  # a user's file may print
+            clocked = None if self.clock is None else read_clocked(self.circuit, clock=self.clock, top=self.top)
+            netlist = clocked.tick if clocked else read(self.circuit, top=self.top)  # a user's file may print
         for warning in told:
             print(f"holdfast: {printable(str(warning.message))}", file=sys.stderr)
         compiled = build(
@@ -66,15 +73,18 @@ class Compile:
             adder_bits=self.adder_bits,
             copies=self.copies,
             wide=self.wide,
+            layers=self.layers,
             dtype=self.dtype,
             checks=self.checks,
         )
         if self.to is not None and not compiled.wrong_bits:
             if self.to.suffix.lower() in writers:
                 self.to.write_text(writers[self.to.suffix.lower()](netlist), encoding="utf-8")
+            elif clocked:
+                Recurrent(compiled.network, clocked.registers).save(self.to)
             else:
                 compiled.network.save(self.to)
-        record = compiled.record()
+        record = compiled.record() | ({"state": clocked.state_bits} if clocked else {})
         print(json.dumps(record | {"to": str(self.to)} if self.to else record) if self.json else _said(record, self.to))
         return 1 if compiled.wrong_bits else 0
 
@@ -95,8 +105,9 @@ def _refuse_place(to: Path, source: str, suffixes: Sequence[str]) -> None:
 
 def _said(record: dict, to: Path | None) -> str:  # type: ignore[type-arg]
     lines = [
-        f"{record['circuit']}: {record['inputs']} bits in, {record['outputs']} out; {record['gates']:,} gates, depth "
-        f"{record['depth']}",
+        f"{record['circuit']}: {record['inputs']} bits in, {record['outputs']} out"
+        + (f", {record['state']} of each its state" if "state" in record else "")
+        + f"; {record['gates']:,} gates, depth {record['depth']}",
         f"network   {record['neurons']:,} units in {record['layers']:,} layers, {record['weights']:,} weights, "
         f"{record['wires']:,} linear rows",
         f"          {record['pass_throughs']:,} pass-through units more if no layer may be skipped",

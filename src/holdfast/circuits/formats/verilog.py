@@ -85,7 +85,7 @@ def read_verilog(path: Path, top: str | None = None) -> Netlist:
     return _read(path, top, None).tick
 
 
-def read_clocked(path: Path, top: str | None, clock: str) -> Clocked:
+def read_verilog_clocked(path: Path, top: str | None, clock: str) -> Clocked:
     """The same of a module with registers, all of them set at the rising edge of one clock. Memories become registers.
 
     Args:
@@ -176,7 +176,8 @@ def _refuse_top(rtlil: str, top: str | None, path: Path) -> None:
 
 
 def _refuse_unknown(rtlil: str, text: str, path: Path) -> None:
-    """Words that are too wide, and values x and z, as they stand before `proc`, which has x for what never is read."""
+    """Words that are too wide, and values x and z, as they stand before `proc`, which has x for what never is read; so
+    has a memory's port while it does not write."""
     place: Place | None = None
     for line in rtlil.split("\n"):
         keyword, _, rest = line.strip().partition(" ")
@@ -186,7 +187,7 @@ def _refuse_unknown(rtlil: str, text: str, path: Path) -> None:
             raise (place or Place(str(path), 1)).wrong(
                 f"Expected words of up to {WIDEST:,} bits; got one of {int(found[1]):,}. Split it."
             )
-        elif keyword in ("connect", "assign", "switch") and (found := UNKNOWN.match(rest)):
+        elif keyword in ("connect", "assign", "switch") and "$memwr$" not in rest and (found := UNKNOWN.match(rest)):
             written = LITERAL.search(text)
             of_its_own = line.startswith("    ") and place
             place = of_its_own or (_at(text, written.start(), path) if written else Place(str(path), 1))
