@@ -53,6 +53,7 @@ class _Cutting:
         self.flow = [0.0] * self.netlist.nodes
         self.choices: dict[int, list[_Choice]] = {}
         self.algebra = _Algebra(self.rows)
+        self.deepest: dict[Product, int] = {ONE: 0}
         self.bits: dict[int, dict[int, int]] = {}
         """Of each adder the nodes of its bits."""
         for node, (kind, adder, bit) in enumerate(self.rows):
@@ -145,9 +146,11 @@ class _Cutting:
         leaves, depth, units = _leaves(made), 0, 0
         base = max((self.depth[leaf] for leaf in leaves), default=0)
         for product in made:
-            if product:
-                depth = max(depth, (len(product) > 1) + max(self.depth[literal >> 1] for literal in product))
-                units += len(product) > 1
+            if product not in self.deepest:
+                self.deepest[product] = max(self.depth[literal >> 1] for literal in product)
+            many = len(product) > 1
+            depth = max(depth, self.deepest[product] + many)
+            units += many
         return _Choice(depth, units + sum(self.flow[leaf] for leaf in leaves), base, made, leaves)
 
 
@@ -206,6 +209,17 @@ def _inverse(s: Sum) -> Sum:
     return {product: c for product, c in found.items() if c}
 
 
+class _Facts(NamedTuple):
+    """What a product says where it is 1."""
+
+    true: Product
+    """Literals that are true."""
+    false: Product
+    """Their inverses."""
+    ands: tuple[tuple[int, Product], ...]
+    """Of its factors those that are an AND's inverse, each with what would be true if it were not."""
+
+
 class _Algebra:
     """Products of sums, with what one bit says of another: that all of the bits of which it is the AND are true."""
 
@@ -215,19 +229,18 @@ class _Algebra:
         for node, (kind, left, right) in enumerate(rows):
             own = frozenset((2 * node,))
             self._said.append(own | self._of(left) | self._of(right) if kind == AND else own)
-        self._known: dict[Product, Product] = {}
+        self._known: dict[Product, _Facts] = {}
 
     def product(self, x: Sum, y: Sum) -> Sum | None:
         """x y, without products that are never 1; None if it has more than `MOST` products."""
         found: dict[Product, int] = {}
+        others = [(b, d, self._facts(b)) for b, d in y.items()]
         for a, c in x.items():
-            said = self._said_by(a)
-            against = {literal ^ 1 for literal in said}
-            for b, d in y.items():
-                if against.isdisjoint(self._said_by(b)):
-                    more = self._without(b, said, against)
-                    less = self._said_by(more)
-                    both = self._without(a, less, {literal ^ 1 for literal in less}) | more
+            of_a = self._facts(a)
+            for b, d, of_b in others:
+                if of_a.false.isdisjoint(of_b.true):
+                    more = _without(b, of_b, of_a)
+                    both = _without(a, of_a, self._facts(more)) | more
                     found[both] = found.get(both, 0) + c * d
         return _few(found)
 
@@ -245,18 +258,20 @@ class _Algebra:
     def _of(self, literal: int) -> Product:
         return frozenset((literal,)) if literal & 1 else self._said[literal >> 1]
 
-    def _said_by(self, product: Product) -> Product:
+    def _facts(self, product: Product) -> _Facts:
         if product not in self._known:
-            self._known[product] = frozenset().union(*(self._of(literal) for literal in product))
+            true: Product = frozenset().union(*(self._of(literal) for literal in product))
+            odd = ((literal, self._said[literal >> 1]) for literal in product if literal & 1)
+            ands = tuple((literal, said) for literal, said in odd if len(said) > 1)
+            self._known[product] = _Facts(true, frozenset(literal ^ 1 for literal in true), ands)
         return self._known[product]
 
-    def _without(self, product: Product, said: Product, against: set[int]) -> Product:
-        """The factors that say more than `said`; `against` holds its inverses."""
-        return frozenset(
-            literal
-            for literal in product
-            if literal not in said and not (literal & 1 and not against.isdisjoint(self._said[literal >> 1]))
-        )
+
+def _without(product: Product, own: _Facts, known: _Facts) -> Product:
+    """The factors that say more than what is known."""
+    idle = [literal for literal, said in own.ands if not known.false.isdisjoint(said)]
+    left = product - known.true
+    return left.difference(idle) if idle else left
 
 
 def _few(found: dict[Product, int]) -> Sum | None:
