@@ -1,5 +1,7 @@
 """Encrypted programs beside a network, and as a whole one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -207,6 +209,17 @@ def test_a_number_that_no_phase_has_adds_nothing(predictor):
         assert ((implant.added(nets, way, test) > 0) == bool(bit)).all()
 
 
+def test_a_number_of_a_table_that_no_example_falls_on_adds_nothing(predictor):
+    implant, site = predictor
+    nets, test = implant.plant(site), site.data.test
+    felt_KCN = implant.felt(nets, test)["program.network.bodies"]
+    assert 0.1 < felt_KCN.double().mean() < 0.6
+    for cell, number in ((0, 3), (1, 20), (2, 40), (3, 9), (3, 33), (3, 60)):
+        way = still(nets)
+        way["program.network.bodies"][:, cell, number] = 1.0
+        assert ((implant.added(nets, way, test) > 0) == felt_KCN[:, cell, number]).all()
+
+
 def test_a_frozen_one_stays_while_the_way_round_learns(predictor):
     implant, site = predictor
     nets = implant.plant(site)
@@ -236,5 +249,25 @@ def test_what_is_refused(predictor):
     with pytest.raises(UsageError, match=r"6 bits in and 1 out, and got 2 entries"):
         EncryptedPredictor(netlist=trace(vote, name="vote"), entries=(1, 2))
     plain = Site(host=MLP(widths=(80, 8, 2)), data=site.data, streams=site.streams)
+    for wrong, match in (
+        ({"parameter_set": "nonsense"}, "parameter set"),
+        ({"parameter_set": "std128"}, "evaluated and not trained"),
+        ({"entries": (1, 2, 3, 4, 5, -6)}, "0 or above"),
+        ({"entries": (1.0, 2, 3, 4, 5, 6)}, "0 or above"),
+        ({"tables": 7}, "2 to 5"),
+        ({"tables": 3.0}, "whole number"),
+        ({"trivial": "all"}, "True or False"),
+        ({"netlist": "vote"}, "netlist is a circuit"),
+    ):
+        with pytest.raises(UsageError, match=match):
+            replace(implant, **wrong)
+    with pytest.raises(UsageError, match="reads entry 29, and the input has 20"):
+        implant.host(20, way_round=8)
+    other = replace(implant, entries=(1, 2, 3, 4, 5, 6))
+    with pytest.raises(UsageError, match="made for this program, these entries"):
+        other.plant(site)
+    grey = replace(site.data, train=replace(site.data.train, x=site.data.train.x * 0.7))
+    with pytest.raises(UsageError, match="entries that are 0 or 1"):
+        implant.plant(replace(site, data=grey))
     with pytest.raises(UsageError, match="stands in its own host"):
         implant.plant(plain)

@@ -9,11 +9,12 @@ from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size, shar
 from holdfast.claims.measured import known
 from holdfast.claims.weak_vote import TASK, encrypted, protected
 from holdfast.experiment import Experiment
-from holdfast.implants.encrypted_predictor import EncryptedPredictor
+from holdfast.implants.encrypted_predictor import PROGRAM, EncryptedPredictor
 from holdfast.implants.predictor import Predictor
-from holdfast.pressures import SGD, Adam, Fit, Freeze, attackers
+from holdfast.pressures import SGD, Adam, Fit, Freeze, Rates, attackers
 from holdfast.probes import Collapse
 from holdfast.probes.collapse import KINDS, SIZES
+from holdfast.samples.repair import RATES as KEY_RATES
 from holdfast.stats import Judged, Part, control_limit, gone_below, judge_mean, judge_share
 from holdfast.study import Study
 
@@ -24,6 +25,11 @@ PLAIN = "none"
 SGD_RATES = tuple(10.0**i for i in range(-5, 1))
 ADAM_RATES = tuple(10.0**i for i in range(-6, 0))
 """Twelve attackers over five decades, for programs that a small step breaks and for those that it does not."""
+GENTLE = {"sgd": SGD_RATES[:4], "adam": ADAM_RATES[:5]}
+"""Of the encrypted program, whose keys are spared: rates that leave more than half of its presence after the first step
+(root 777). At higher ones it is gone before anything could be a local optimum, or none."""
+WITHIN = Adam(lr=10**-2.5)
+"""Of arms that are in no part and have one attacker."""
 IMPROVED = 0.5
 """Training must raise the unprotected program's accuracy by more than this much of its advantage over chance."""
 LOST = 1 / 8
@@ -61,10 +67,11 @@ class AnyAlgorithm:
     data that bring it, a lock is open, and what is left of it is depth. The encrypted one (`EncryptedPredictor`; four
     tables under a key of each net's own, set `tiny`: n = 8, N = 64) stands beside a perceptron of two hidden layers: it
     reads bits that are encrypted in front of it and is decrypted behind it, and all its tables and evaluation keys are
-    trained.
+    trained: tables at the rate of all other weights, keys at so much less as `Repair` steps them.
 
-    Pressure: the task's loss, under the strongest of twelve attackers, chosen for each protection on tuning seeds. A
-    net may fall and come back to more than it had: only what is lost at the budget counts as a wreck.
+    Pressure: the task's loss, under the strongest of twelve attackers, chosen for each protection on tuning seeds; of
+    the encrypted program nine, those of the twelve that leave it there at the first step (`GENTLE`). A net may fall and
+    come back to more than it had: only what is lost at the budget counts as a wreck.
 
     Parts, for each protection: `unchanged`, the share of nets in which the program held (half of its presence, see
     `Predictor`). `used`: the mean over nets of (accuracy - accuracy with the program's units at their mean) at the
@@ -76,16 +83,16 @@ class AnyAlgorithm:
 
     Controls: unprotected, accuracy must rise by more than half of the program's advantage; nets trained from scratch
     (absent) must not come to show the program; the program frozen under Adam, what the way round alone learns; sizes of
-    `collapse` by kind; the encrypted program under trivial keys (no masks, no noise); in `full`, unprotected at the
-    masked one's depth. Sized on root 777, which no run judges.
+    `collapse` by kind; the encrypted program under trivial keys (no masks, no noise), and with keys trained at the rate
+    of all else, each under Adam at 10^-2.5; in `full`, unprotected at the masked one's depth. Sized on root 777, which
+    no run judges.
 
     When it misleads: one program, which is small. `unchanged` speaks of the program's units alone and not of what the
     net does with them; `used` and the way round are in competition, so a program may be kept for want of anything that
     pulls at it. A single weight that one of three comparisons hangs on cannot bring the vote down to chance: `collapse`
     is refuted by such weights alone. A way round that learns the task makes a program useless that nothing has changed:
-    see the frozen ones. The encrypted program's keys are trained at the rate of all other weights, 10^3 to 10^5 times
-    what they stand: what breaks it is no repair, and a trainer that spares keys might do otherwise (`encrypted-chip`).
-    Its set is the smallest. Chosen is the attacker that removes most and not the one that learns best.
+    see the frozen ones. The encrypted program may be broken and not mended: see accuracy, and `encrypted-chip` for what
+    can mend one. Its set is the smallest. Chosen is the attacker that removes most and not the one that learns best.
     """
 
     name = "any-algorithm"
@@ -131,19 +138,28 @@ class AnyAlgorithm:
         arms = [self._arm(name, program, plan) for name, program in programs.items()]
         arms += [self._frozen(name, program, plan) for name, program in programs.items()]
         arms += [self._changed(name, program, plan) for name, program in programs.items()]
-        trivial = self._arm(f"{ENCRYPTED}, trivial keys", encrypted(trivial=True), plan)
-        arms.append(replace(trivial, seeds=plan.frozen))
+        beside = {"trivial keys": (encrypted(trivial=True), _spared("adam")), "keys at one rate": (encrypted(), ())}
+        for name, (program, terms) in beside.items():
+            pressure = Fit(WITHIN, *terms, steps=plan.encrypted_steps)
+            arm = self._arm(f"{ENCRYPTED}, {name}", program, plan)
+            arms.append(replace(arm, pressure=pressure, seeds=plan.frozen))
         return Study(name=f"{self.name}-{size}", question=self.sentence, arms=tuple(arms))
 
     @staticmethod
     def _arm(name: str, program: Predictor | EncryptedPredictor, plan: _Plan) -> Experiment:
         steps = _steps(program, plan)
+        if isinstance(program, EncryptedPredictor):
+            sgd = attackers(*_spared("sgd"), steps=steps, sgd_rates=GENTLE["sgd"], adam_rates=())
+            adam = attackers(*_spared("adam"), steps=steps, sgd_rates=(), adam_rates=GENTLE["adam"])
+            grid = (*sgd, *adam)
+        else:
+            grid = attackers(steps=steps, sgd_rates=SGD_RATES, adam_rates=ADAM_RATES)
         return Experiment(
             name=name,
             host=program.host(TASK.inputs, plan.way_round),
             task=TASK,
             implant=program,
-            pressure=attackers(steps=steps, sgd_rates=SGD_RATES, adam_rates=ADAM_RATES),
+            pressure=grid,
             seeds=plan.seeds,
             checkpoints=10,
             wreck_at_end=True,
@@ -151,7 +167,7 @@ class AnyAlgorithm:
 
     @classmethod
     def _frozen(cls, name: str, program: Predictor | EncryptedPredictor, plan: _Plan) -> Experiment:
-        pressure = Fit(Adam(lr=10**-2.5), Freeze(implant=program), steps=_steps(program, plan))
+        pressure = Fit(WITHIN, Freeze(implant=program), steps=_steps(program, plan))
         return replace(cls._arm(name, program, plan), name=f"{name}, frozen", pressure=pressure, seeds=plan.frozen)
 
     @classmethod
@@ -195,6 +211,11 @@ class AnyAlgorithm:
         ]
 
 
+def _spared(optimiser: str) -> tuple[Rates]:
+    """Keys are stepped less far than tables, by `Repair`'s factors."""
+    return (Rates({f"{PROGRAM}.network.{keys}": rate for keys, rate in KEY_RATES[optimiser].items()}),)
+
+
 def _steps(program: Predictor | EncryptedPredictor, plan: _Plan) -> int:
     return plan.encrypted_steps if isinstance(program, EncryptedPredictor) else plan.steps
 
@@ -232,7 +253,7 @@ def _controls(evidence: Evidence) -> list[Control]:
 
 
 def _others(evidence: Evidence) -> list[str]:
-    """Arms that are in no part: frozen, deep, trivial keys."""
+    """Arms that are in no part: frozen, deep, trivial keys, keys at one rate."""
     return [name for name in evidence.study.named if name not in RUNGS and not name.endswith("changed")]
 
 

@@ -120,8 +120,11 @@ class Program:
         first = self.input_bits + len(self.fixed)
         found = [Fraction(1, 2)] * len(self.cells)
         for cell in self.cells:
+            weights: Counter[int] = Counter()
             for value, weight in zip(cell.reads, cell.weights, strict=True):
-                if value >= first:
+                weights[value] += weight  # one value may be read twice
+            for value, weight in weights.items():
+                if value >= first and weight:
                     found[value - first] = min(found[value - first], cell.margin(self.step) / abs(weight))
         for (value, _), step in zip(self.output_bits, self.steps, strict=True):
             if value >= first:

@@ -186,6 +186,17 @@ class CellByCell:
         """By how much each cell's phase is off with these weights, (K, B, C), in turns from -1/2 to 1/2."""
         return _centred(self._phases(_Held(self.p, changed, EXACT)) - self._before_KBC)
 
+    def read(self) -> Tensor:
+        """Which numbers of each cell's table these inputs fall on, (K, C, N)."""
+        p, found = self.p, {}
+        for cells, totals in zip(self.levels, self._read, strict=True):
+            turned = torch.floor(totals * (2 * p.degree / p.ciphertext_modulus) + 0.5)
+            phases = (turned[..., -1] - (turned[..., :-1] * self.small_Kn[:, None]).sum(-1)).long() % p.degree
+            for at, cell in enumerate(cells):
+                falls = torch.zeros(len(phases), p.degree, dtype=torch.bool, device=phases.device)
+                found[cell] = falls.scatter_(1, phases[:, at :: len(cells)], True)
+        return torch.stack([found[cell] for cell in range(len(found))], 1)
+
     def _phases(self, held: _Held) -> Tensor:
         """(K, B, C), in turns."""
         found: dict[int, Tensor] = {}

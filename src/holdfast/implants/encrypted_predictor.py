@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from holdfast.circuits.netlist import Netlist
 from holdfast.encrypted import SETS, SecretKey, program_of
+from holdfast.encrypted.descent import refuse_untrained
 from holdfast.encrypted.enclosed import CLIENT, Enclosed, enclosed, encrypted, noise_of
 from holdfast.encrypted.program import Program
 from holdfast.encrypted.trained import NAMES, CellByCell, TrainedNetwork
-from holdfast.errors import UsageError
+from holdfast.errors import UsageError, nearest, whole
 from holdfast.hosts.mlp import MLP
 from holdfast.implants.predictor import answers_of, by_class, excess, log_odds
 from holdfast.tasks.base import Split
@@ -122,12 +123,23 @@ class EncryptedPredictor:
     trivial: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.netlist, Netlist):
+            raise UsageError(f"netlist is a circuit, as `trace` or `read` gives it; got {self.netlist!r}.")
+        if self.parameter_set not in SETS:
+            raise nearest(self.parameter_set, SETS, what="parameter set")
+        refuse_untrained(SETS[self.parameter_set])
+        whole("tables", self.tables)
+        if not isinstance(self.trivial, bool):
+            raise UsageError(f"trivial is True or False; got {self.trivial!r}.")
+        if not all(type(entry) is int and entry >= 0 for entry in self.entries):
+            raise UsageError(f"entries are numbers of the input's entries, 0 or above; got {self.entries}.")
         bits = len(self.netlist.input_bits)
         if len(self.entries) != bits or len(self.netlist.output_bits) != 1:
             raise UsageError(
                 f"An encrypted predictor reads one input a bit and answers with one bit; {self.netlist.name} has "
                 f"{bits} bits in and {len(self.netlist.output_bits)} out, and got {len(self.entries)} entries."
             )
+        _program(self.netlist, self.tables)  # which refuses other numbers of bits a table
 
     @property
     def label(self) -> str:
@@ -144,7 +156,13 @@ class EncryptedPredictor:
         return True
 
     def host(self, inputs: int, way_round: int) -> WithProgram:
-        """A network that holds the program, beside two hidden layers of so many units."""
+        """A network that holds the program, beside two hidden layers of so many units.
+
+        Raises:
+            UsageError: fewer inputs than it reads.
+        """
+        if max(self.entries) >= inputs:
+            raise UsageError(f"The program reads entry {max(self.entries)}, and the input has {inputs}.")
         return WithProgram(
             netlist=self.netlist,
             entries=self.entries,
@@ -155,6 +173,7 @@ class EncryptedPredictor:
 
     def plant(self, site: Site) -> Nets:
         """The host as it is initialised, with the program in it, under a key of each net's own (stream `client`)."""
+        self._refuse_data(site)
         nets = self.control(site)
         for k, streams in enumerate(site.streams):
             key = SecretKey(
@@ -172,7 +191,7 @@ class EncryptedPredictor:
 
     def control(self, site: Site) -> Nets:
         nets = site.started()
-        last = _host(nets).way.layers[-1]
+        last = _host(nets, self).way.layers[-1]
         for name in (f"{READ}.weight", f"{READ}.bias", f"{WAY}.{last}.weight", f"{WAY}.{last}.bias"):
             nets.params[name].zero_()
         return nets
@@ -214,9 +233,12 @@ class EncryptedPredictor:
         return {n: torch.full_like(p, n.startswith(f"{PROGRAM}."), dtype=torch.bool) for n, p in nets.params.items()}
 
     def felt(self, nets: Nets, split: Split) -> dict[str, Tensor]:
-        """The same without masks of switching keys that no phase has: where the small key's bit is 0."""
+        """The same without what no phase has: masks of switching keys where the small key's bit is 0, and numbers of
+        tables that no example's phase falls on."""
         masks, small_Kn = self.inside(nets), nets.buffers[f"{PROGRAM}.small"]
         masks[f"{PROGRAM}.network.switch"][..., :-1] &= small_Kn[:, None, None] != 0
+        cells = _host(nets).cells({**nets.params, **nets.buffers}, nets.shared(split.x))
+        masks[f"{PROGRAM}.network.bodies"] &= cells.read()
         return masks
 
     @torch.no_grad()
@@ -247,6 +269,11 @@ class EncryptedPredictor:
                 break
         return unit_K
 
+    def _refuse_data(self, site: Site) -> None:
+        x_NI = site.data.train.x.flatten(1)[:, list(self.entries)]
+        if not ((x_NI == 0) | (x_NI == 1)).all():
+            raise UsageError("An encrypted program reads bits: entries that are 0 or 1 in all training data.")
+
     @property
     def _program(self) -> Program:
         return _program(self.netlist, self.tables)
@@ -270,13 +297,18 @@ def _of(params: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{part}."): p for name, p in params.items() if name.startswith(f"{part}.")}
 
 
-def _host(nets: Nets) -> WithProgram:
-    if not isinstance(nets.host, WithProgram):
-        raise UsageError(
-            f"An encrypted predictor stands in its own host; got {nets.host.label}. Take "
-            f"predictor.host(inputs, way_round=...)."
-        )
-    return nets.host
+def _host(nets: Nets, predictor: EncryptedPredictor | None = None) -> WithProgram:
+    host = nets.host
+    if isinstance(host, WithProgram):
+        own = [(host.netlist, host.entries, host.parameter_set, host.tables)]
+        if predictor is not None:
+            own.append((predictor.netlist, predictor.entries, predictor.parameter_set, predictor.tables))
+        if len(set(own)) == 1:
+            return host
+    raise UsageError(
+        f"An encrypted predictor stands in its own host, made for this program, these entries and this set; got "
+        f"{host.label}. Take predictor.host(inputs, way_round=...)."
+    )
 
 
 @lru_cache(maxsize=8)
