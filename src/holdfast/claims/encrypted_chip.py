@@ -58,7 +58,8 @@ PLANS: dict[Size, _Plan] = {
 class EncryptedChip:
     """An encrypted program with one wrong answer, and everything that might mend it (`Repair`, `Bypass`).
 
-    The chip's half comes with the chip: its parts have no effect yet, and are necessary, so the claim is UNDECIDED.
+    The chip's half comes with the chip: its parts have no effect yet, and are necessary, so the claim cannot be
+    SUPPORTED before. A refuted part of the circuit's half refutes it, and says no more than that for circuits.
 
     Programs: drawn anew for each seed, under a key of its own (set `tiny`: n = 8, N = 64), by how much wanted and
     unwanted answers share: `own`, one table, the bad input has an entry to itself; `shared`, it has one in the first
@@ -78,8 +79,8 @@ class EncryptedChip:
     gradient and the same search; encrypted ones (`own`, `shared`) where the gradient uses the key; the units beside
     that are judged where they read plain inputs at n = 64, and periodic ones that read encrypted inputs at n = 4.
     Beside them: the other units on plain inputs; trivial keys; a random direction; fixed ciphertexts; the ciphertext
-    loss; a trainer that reads the key off the loss. Sized on root 777, which no run judges. Root 0 was judged by a
-    first rule, which asked of all three kinds of units that they mend plain programs: docs/claims.md has what came out.
+    loss; a trainer that reads the key off the loss. Sized on root 777, which no run judges. Root 0 was judged by an
+    earlier rule, which asked of all three kinds of units that they mend plain programs: docs/claims.md has both.
 
     When it misleads: the set is the smallest, as the prototype found no dependence on n for gradients through the
     program; who looks for its key finds it at once. The look that is judged is chosen with the client's help, so a walk
