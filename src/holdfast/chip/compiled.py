@@ -24,8 +24,9 @@ def cache_folder() -> Path:
 def compiled_core() -> Recurrent:
     """The core of `core.py`, whose tick is `LAYERS` layers, exact in float32.
 
-    It is read from the cache folder, from a file named by what it is made of: the core's RTLIL and the compiler. Where
-    that is not there, or damaged, it is compiled, which takes half a minute, and kept if the folder can be written.
+    It is read from the cache folder, from a file named by what it is made of: the core's RTLIL and the compiler.
+    Where that is not there, or damaged, it is compiled, which takes half a minute, and kept if the folder can be
+    written.
 
     Raises:
         HoldfastError: the extra `hdl` is not installed.

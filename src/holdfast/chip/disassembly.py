@@ -1,4 +1,4 @@
-"""Instructions as a person reads them, in the notation of GNU's assembler, without its shorthands (li, ret, ...)."""
+"""Instructions as a person reads them, as GNU's assembler writes them without its shorthands (li, ret, ...)."""
 
 from holdfast.chip.instructions import ENCODINGS
 
@@ -50,10 +50,12 @@ def disassemble(word: int, pc: int) -> str:
     if opcode in (LUI, AUIPC):
         return f"{name} {rd},{word >> 12:#x}"
     if opcode == JAL:
-        distance = (word >> 31) << 20 | (word >> 12 & 0xFF) << 12 | (word >> 20 & 1) << 11 | (word >> 21 & 0x3FF) << 1
+        high = (word >> 31) << 20 | (word >> 12 & 0xFF) << 12
+        distance = high | (word >> 20 & 1) << 11 | (word >> 21 & 0x3FF) << 1
         return f"{name} {rd},{_target(pc, _signed(distance, 21))}"
     if opcode == BRANCH:
-        distance = (word >> 31) << 12 | (word >> 7 & 1) << 11 | (word >> 25 & 0x3F) << 5 | (word >> 8 & 0xF) << 1
+        high = (word >> 31) << 12 | (word >> 7 & 1) << 11
+        distance = high | (word >> 25 & 0x3F) << 5 | (word >> 8 & 0xF) << 1
         return f"{name} {rs1},{rs2},{_target(pc, _signed(distance, 13))}"
     if opcode in (LOAD, JALR):
         return f"{name} {rd},{imm_i}({rs1})"

@@ -52,12 +52,13 @@ class Stop:
 class Machine:
     """B cores in lockstep, all of them one tick at a time, without gradients (`Recurrent` has them).
 
-    In a tick the network is computed once. What the cores ask is read off its rows: an instruction comes in the same
-    tick in which its `pc` is shown, a word of memory in the next; stores are done before the next instruction is read.
+    In a tick the network is computed once. What the cores ask is read off its rows: an instruction comes in the
+    same tick in which its `pc` is shown, a word of memory in the next; stores are done before the next instruction
+    is read.
 
-    A lane ends where its core halts, where it is outside of memory, and where it stores in ROM; it then stays as it
-    is. What it stores in the output word, be it a byte, a halfword or a word, is an output; a load there gives what the
-    word holds.
+    A lane ends where its core halts, where it is outside of memory, and where it stores in ROM; it then stays as
+    it is. What it stores in the output word, be it a byte, a halfword or a word, is an output; a load there gives
+    what the word holds.
 
     Args:
         programs: one for each lane. `[program] * 64` are 64 lanes with one ROM and a RAM each, into which
@@ -68,7 +69,8 @@ class Machine:
 
     Raises:
         UsageError: no lanes; addresses that are none; a network that is no core.
-        HoldfastError: programs that don't fit (`memory.regions`), or too much memory; no `hdl` to compile the core.
+        HoldfastError: programs that don't fit (`memory.regions`), or too much memory; no `hdl` to compile the
+        core.
     """
 
     def __init__(
@@ -112,7 +114,8 @@ class Machine:
     @property
     def instructions_B(self) -> Tensor:
         """How many instructions each lane has executed."""
-        return self.ticks - self._waited_B + self._halted_B
+        executed_B: Tensor = self.ticks - self._waited_B + self._halted_B
+        return executed_B
 
     def run(self, cycles: int, watch: Callable[[int], None] | None = None) -> None:
         """So many ticks, or fewer if every lane has ended.
@@ -201,5 +204,5 @@ class Machine:
             if address is not None:
                 what += f"; it has {said(self.memory.regions[lane])}"
             where = f"pc {pc:#010x}" if address == pc else f"pc {pc:#010x}: {disassemble(instr, pc)}"
-            found.append(Stop(f"{what} ({where})" , cause, pc, address, not halted[lane], ticks[lane], executed))
+            found.append(Stop(f"{what} ({where})", cause, pc, address, not halted[lane], ticks[lane], executed))
         return found

@@ -19,8 +19,8 @@ from holdfast.errors import HoldfastError, UsageError, whole
 
 OUTPUT = 0x1000_0000
 """Where many machines have their serial port (the `virt` machine of QEMU, for one)."""
-MOST_BYTES = 1 << 31
-"""Of all lanes' memory together."""
+MOST_BYTES = 1 << 30
+"""Of all lanes' memory together. The tensor of it takes twice as many, since sums of addresses are of 64 bits."""
 WORDS = ADDRESSES // 4
 NOWHERE = -(1 << 62)
 
@@ -79,8 +79,8 @@ def regions(program: Program, ram: Ram | None = None, output: int = OUTPUT) -> l
 
     Raises:
         UsageError: no address of a word.
-        HoldfastError: the program has more than fits into the RAM that it lies in, lies where the output word is, or
-            begins outside of memory.
+        HoldfastError: the program has more than fits into the RAM that it lies in, lies where the output word is,
+            or begins outside of memory.
     """
     whole("The address of the output word", output)
     if not 0 <= output < ADDRESSES or output % 4:
@@ -136,7 +136,7 @@ class Memory:
         ram, output: as in `regions`, for all lanes.
 
     Raises:
-        UsageError, HoldfastError: as `regions`; more memory in all than 2 GiB.
+        UsageError, HoldfastError: as `regions`; more memory in all than `MOST_BYTES`.
     """
 
     words: Tensor
@@ -159,13 +159,13 @@ class Memory:
                 kinds += [region.kind, Kind.OUTSIDE]
         if 4 * size > MOST_BYTES:
             raise HoldfastError(
-                f"{len(programs)} lanes would have {4 * size:,} bytes of memory; expected {MOST_BYTES:,} at most. Run "
-                f"fewer, or with less RAM."
+                f"{len(programs)} lanes would have {4 * size:,} bytes of memory; expected {MOST_BYTES:,} at most. "
+                f"Run fewer, or with less RAM."
             )
-        words = np.zeros(size, np.uint32)
+        words = np.zeros(size, np.int64)
         for program, region, at in copies:
-            _copy(program, region, words[at : at + region.last - region.first])
-        self.words = torch.from_numpy(words.astype(np.int64))
+            words[at : at + region.last - region.first] = _brought(program, region)
+        self.words = torch.from_numpy(words)
         self.kinds = kinds
         self._edges, self._moves = torch.tensor(edges), torch.tensor(moves)
         self._notable = torch.tensor([NOTABLE[kind] for kind in kinds])
@@ -187,7 +187,7 @@ class Memory:
         return Found((number + self._moves[piece]).clamp_(min=0), piece)
 
     def notable(self, access_B: Tensor, piece_B: Tensor) -> Tensor:
-        """Of accesses (16 x whether it is a load + bytes that are stored) those that are not merely done, else 0."""
+        """Of accesses, numbers as in `NOTABLE`, those that are not merely done, else 0."""
         return access_B & self._notable[piece_B]
 
     def store(self, at_B: Tensor, bytes_B: Tensor, held_B: Tensor, data_B: Tensor) -> None:
@@ -249,12 +249,12 @@ def said(map_: Sequence[Region]) -> str:
     return ", ".join(f"{kind.name} {4 * first:#x} to {4 * last:#x}" for first, last, kind in map_)
 
 
-def _copy(program: Program, region: Region, words: NDArray[np.uint32]) -> None:
-    """Into a region's words what the program has there."""
-    held = words.view(np.uint8)
+def _brought(program: Program, region: Region) -> NDArray[np.uint32]:
+    """The words that a program has in a region."""
     start, end = 4 * region.first, 4 * region.last
+    held = bytearray(end - start)
     for segment in program.segments:
         low, high = max(segment.address, start), min(segment.end, end)
         if low < high:
-            data = segment.data[low - segment.address : high - segment.address]
-            held[low - start : high - start] = np.frombuffer(data, np.uint8)
+            held[low - start : high - start] = segment.data[low - segment.address : high - segment.address]
+    return np.frombuffer(held, "<u4")

@@ -16,7 +16,9 @@ LOAD, STORED = 0b10000, 0b01111
 """An access is a number: four bits for the bytes that are stored, and one for a load."""
 HALF = 16
 RUNS, HALTED = 0, -1
-NEEDED = {"rdata": 32, "instr": 32, "pc": 32, "halted": 1, "cause": 4} | {f"registers[{at}]": 32 for at in range(32)}
+INPUTS = {"rdata": 32, "instr": 32, "pc": 32, "halted": 1, "cause": 4}
+INPUTS |= {f"registers[{at}]": 32 for at in range(32)}
+OUTPUTS = {"pc'": 32, "address": 32, "wdata": 32, "strobe": 4, "read": 1, "halted'": 1}
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Ports:
         _refuse_other(tick)
         self._rows = Rows(tick, lanes)
         self._values_RB = values_RB = self._rows.values_RB
-        self._in = {port.name: values_RB[port.bits[0] : port.bits[0] + len(port.bits)] for port in tick.input_ports}
+        self._in = {port.name: values_RB[port.bits[0] : port.bits[-1] + 1] for port in tick.input_ports}
         self._state_SB, self._next_S = values_RB[core.inputs : tick.inputs], tick.outputs[-core.state_bits :]
         self._state_SB[:] = core.power_up(lanes).detach().T
         self._bits_32 = torch.arange(32, device=values_RB.device)
@@ -83,8 +85,8 @@ class Ports:
 def _sums_of_asked(tick: Network) -> tuple[Tensor, Tensor, Tensor]:
     """Nine numbers as sums over rows: offsets, rows, weights.
 
-    The lower halves of three words and then the upper ones, since float32 holds no 32 bits; the access, the wait, and
-    -1 if it has halted.
+    The lower halves of three words and then the upper ones, since float32 holds no 32 bits; the access, the wait,
+    and -1 if it has halted.
     """
     rows, at = {}, 0
     held = tick.outputs.tolist()
@@ -99,17 +101,17 @@ def _sums_of_asked(tick: Network) -> tuple[Tensor, Tensor, Tensor]:
     of = tick.weight
     return (
         torch.tensor(offsets, device=of.device),
-        torch.tensor(sum(numbers, []), device=of.device),
+        torch.tensor([row for number in numbers for row in number], device=of.device),
         of.new_tensor([float(weight) for each in weights for weight in each]),
     )
 
 
 def _refuse_other(tick: Network) -> None:
-    inputs = {port.name: len(port.bits) for port in tick.input_ports}
-    for name, width in NEEDED.items():
-        if inputs.get(name) != width:
-            got = f"{inputs[name]} bits" if name in inputs else "no such port"
+    widths = {port.name: len(port.bits) for port in (*tick.input_ports, *tick.output_ports)}
+    for name, width in (INPUTS | OUTPUTS).items():
+        if widths.get(name) != width:
+            got = f"{widths[name]} bits" if name in widths else "no such port"
             raise UsageError(
-                f"A machine's core is the network that `compiled_core` gives, with {width} bits of {name}; got {got} "
-                f"in {tick.name}."
+                f"A machine's core is the network that `compiled_core` gives, with {width} bits of {name}; got "
+                f"{got} in {tick.name}."
             )

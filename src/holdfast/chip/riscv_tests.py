@@ -1,4 +1,4 @@
-"""The official tests of the base integer instructions, rv32ui of github.com/riscv-software-src/riscv-tests, as programs.
+"""RISC-V's own tests of the base integer instructions: rv32ui of github.com/riscv-software-src/riscv-tests.
 
 Each compares what instructions give with what they should, case by case, and ends with an ecall (`riscv_test.h`).
 """
@@ -15,9 +15,9 @@ from holdfast.errors import HoldfastError, UsageError
 
 GCC = "riscv64-unknown-elf-gcc"
 DECLARED_OUT = {"ma_data": Cause.MISALIGNED_LOAD, "fence_i": Cause.ILLEGAL}
-"""Misaligned access, and a program that writes its own instructions (Zifencei): no part of this core, which stops."""
+"""Misaligned access, and the instruction FENCE.I (Zifencei): no part of this core, which stops there."""
 GP, PASSED = 3, 1
-"""A test counts its cases in register x3: it is 1 if all went well, else twice the number of one that failed, and 1."""
+"""Register x3 has the outcome: 1 if all went well, else twice the number of the case that failed, and 1."""
 MOST_TICKS = 10_000
 
 
@@ -35,12 +35,14 @@ def build_tests(folder: Path) -> dict[str, Program]:
     sources = sorted((isa / "rv32ui").glob("*.S"))
     if not sources:
         raise UsageError(
-            f"Expected a checkout of github.com/riscv-software-src/riscv-tests; {folder} has no isa/rv32ui/*.S. Make "
-            f"one: git clone https://github.com/riscv-software-src/riscv-tests"
+            f"Expected a checkout of github.com/riscv-software-src/riscv-tests; {folder} has no isa/rv32ui/*.S. "
+            f"Make one: git clone https://github.com/riscv-software-src/riscv-tests"
         )
     compiler = shutil.which(GCC)
     if compiler is None:
-        raise HoldfastError(f"The tests are compiled by {GCC}, which is not installed (Debian: gcc-riscv64-unknown-elf).")
+        raise HoldfastError(
+            f"The tests are compiled by {GCC}, which is not installed (Debian: gcc-riscv64-unknown-elf)."
+        )
     with tempfile.TemporaryDirectory() as built:
         return {source.stem: _built(compiler, isa, source, Path(built) / source.stem) for source in sources}
 

@@ -13,8 +13,8 @@ HEADING = f"{'tick':>8}  {'pc':8}  {'instruction':<28}  changed"
 def trace(machine: Machine, cycles: int, lane: int = 0) -> Iterator[str]:
     """Run up to so many ticks, or until every lane has ended, and give a line for each instruction of one lane.
 
-    It has the tick (a load's second), the pc, the instruction, and the register that it wrote, or the word's address and
-    the bytes of it that it stored.
+    It has the tick (a load's second), the pc, the instruction, and the register that it wrote, or the address and
+    the bytes that it stored. What is stored in the output word is also in `machine.outputs`.
 
     Raises:
         UsageError: no such lane; ticks that are no whole number of 1 or more.

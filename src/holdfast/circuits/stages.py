@@ -1,4 +1,4 @@
-"""How rows are computed: stage by stage, each from rows of earlier ones. (R rows, inputs first; B inputs at once.)"""
+"""How rows are computed: stage by stage, each from earlier rows. (R rows, inputs first; B inputs at once.)"""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -58,8 +58,8 @@ def compute(values_RB: Tensor, stages: Iterable[Stage]) -> None:
 class Rows:
     """A network's rows in memory of their own, to be computed again and again, without gradients.
 
-    `values_RB` are the rows; whoever computes them writes the first, which are the inputs. With 1 to 256 inputs at once
-    this takes half of the time that `Network` takes, and less.
+    `values_RB` are the rows; whoever computes them writes the first, which are the inputs. With 1 to 256 inputs at
+    once this takes half of the time that `Network` takes, and less.
 
     Args:
         net: the network. Its weights may change in place; moved to another dtype or device they are others.

@@ -25,7 +25,7 @@ class ChipRun:
     Exit status 1 if a lane stopped otherwise than by an ecall, or still ran."""
 
     program: tyro.conf.Positional[Path]
-    """An ELF executable (riscv64-unknown-elf-gcc -march=rv32i -mabi=ilp32 -static -nostdlib), or bare bytes with --at."""
+    """An ELF executable (gcc -march=rv32i -mabi=ilp32 -static -nostdlib); with --at, bare bytes."""
     at: str | None = None
     """Of bare bytes: the address where they stand and begin."""
     cycles: int = 100_000
@@ -181,8 +181,8 @@ def _progress(what: str, cycles: int) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("ticks at most,"))
-    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), auto_refresh=False, transient=True)
-    with bar:
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console, auto_refresh=False, transient=True) as bar:
         task, drawn = bar.add_task(what, total=cycles), 0.0
 
         def draw(ticks: int) -> None:
@@ -196,16 +196,19 @@ def _progress(what: str, cycles: int) -> Iterator[Callable[[int], None]]:
 
 def _said(record: dict[str, Any]) -> str:
     lanes = record["lanes"]
-    each = f", {len(lanes) * record['ticks_per_second']:,.0f} of all lanes" if len(lanes) > 1 else ""
+    rate = f"{record['ticks_per_second']:,.0f} a second"
+    if len(lanes) > 1:
+        rate += f", {len(lanes) * record['ticks_per_second']:,.0f} of all lanes"
     lines = [
-        f"ticks         {record['ticks']:,} in {record['seconds']:.2f} s: {record['ticks_per_second']:,.0f} a second{each}",
+        f"ticks         {record['ticks']:,} in {record['seconds']:.2f} s: {rate}",
         f"instructions  {record['instructions']:,}",
     ]
     alike: dict[str, list[int]] = {}
     for at, lane in enumerate(lanes):
         outputs = " ".join(map(str, lane["outputs"])) or "none"
         held = "  ".join(f"{name} {value:#x}" for name, value in lane["registers"].items()) or "all 0"
-        said = f"stopped       {lane['why']}, tick {lane['ticks']:,}\noutputs       {outputs}\nregisters     {held}"
+        why = f"{lane['why']}, tick {lane['ticks']:,}"
+        said = f"stopped       {why}\noutputs       {outputs}\nregisters     {held}"
         alike.setdefault(said, []).append(at)
     for said, which in alike.items():
         if len(lanes) > 1:
@@ -220,10 +223,5 @@ def _said_of_tests(record: dict[str, Any]) -> str:
         f"{test['name']:<10} {test['result']}" + ("" if test["result"] == "passed" else f": {test['why']}")
         for test in record["tests"]
     ]
-    return "\n".join(
-        [
-            *lines,
-            f"{record['passed']} of {record['total']} passed, {record['declared_out']} declared out, {record['failed']} "
-            f"failed, in {record['ticks']:,} ticks and {record['seconds']:.1f} s",
-        ]
-    )
+    counts = f"{record['passed']} of {record['total']} passed, {record['declared_out']} declared out, "
+    return "\n".join(lines) + f"\n{counts}{record['failed']} failed, in {record['ticks']:,} ticks"
