@@ -1,5 +1,7 @@
 """The machine around the core: programs that run as unicorn runs them, lanes side by side, what stops one."""
 
+import copy
+
 import pytest
 import torch
 
@@ -233,6 +235,8 @@ def test_an_access_where_there_is_no_memory(core, access, address, why):
     assert machine.memory.read(0, 12, 4) == words(op("addi", A0, 0, imm=1))
     assert other.done
     assert len(machine.outputs[1]) == 20
+    alone = ended(core, program)
+    assert (alone.ticks, alone.stops()) == (3, [stop])
 
 
 def test_a_fetch_where_there_is_no_memory(core):
@@ -296,6 +300,13 @@ def test_what_is_refused(core):
     sums = build("examples/sum.blif").network
     with pytest.raises(UsageError, match=r"that `compiled_core` gives, with 32 bits of rdata; got no such port"):
         Machine([FIBONACCI], core=Recurrent(sums, ()))
+
+
+def test_other_dtypes_give_the_same_or_are_refused(core):
+    double = ended(copy.deepcopy(core).double(), FIBONACCI)
+    assert double.stops() == ended(core, FIBONACCI).stops()
+    with pytest.raises(UsageError, match=r"is not exact in torch.float16: its sums reach .* net.to\(torch.float32\)"):
+        Machine([FIBONACCI], core=copy.deepcopy(core).half())
 
 
 def test_memory_in_all_is_limited(core):

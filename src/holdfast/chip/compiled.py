@@ -6,7 +6,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from holdfast.chip.core import core_rtlil
 from holdfast.circuits import Recurrent, recurrent
 from holdfast.errors import HoldfastError
 
@@ -31,6 +30,8 @@ def compiled_core() -> Recurrent:
     Raises:
         HoldfastError: the extra `hdl` is not installed.
     """
+    from holdfast.chip.core import core_rtlil  # needs `hdl`, and a machine with a core of its own does not
+
     text = core_rtlil()
     path = cache_folder() / f"core-{_digest(text)}.safetensors"
     kept = _kept(path)

@@ -10,7 +10,7 @@ from holdfast.chip.compiled import compiled_core
 from holdfast.chip.disassembly import disassemble
 from holdfast.chip.instructions import Cause
 from holdfast.chip.memory import OUTPUT, Kind, Memory, Ram, said
-from holdfast.chip.ports import LOAD, RUNS, STORED, Asked, Ports
+from holdfast.chip.ports import HALTED, LOAD, RUNS, STORED, Asked, Ports
 from holdfast.chip.program import Program
 from holdfast.circuits import Recurrent
 from holdfast.errors import UsageError, counted
@@ -140,13 +140,15 @@ class Machine:
         """One tick of every lane; whether any core still runs after it."""
         asked = self.ports.tick()
         self.ticks += 1
-        self._waited_B += asked.waits_B
-        self._halted_B += asked.halted_B
         # One look at numbers a tick, since on a GPU each waits for all that is under way.
         wanted, most = torch.stack([asked.access_B, asked.halted_B]).amax(1).tolist()
-        self.asked = asked if wanted else None
+        self.asked, refused = asked if wanted else None, len(self._refused)
         if wanted:
             self.ports.set("rdata", self._access(asked))
+        if len(self._refused) > refused:
+            most = int(asked.halted_B.amax())
+        self._waited_B += asked.waits_B
+        self._halted_B += asked.halted_B
         self.pc_B, self.instr_B = asked.pc_B, self._fetch(asked.pc_B)
         return bool(most == RUNS)
 
@@ -178,10 +180,9 @@ class Machine:
         what = f"a {'load from' if loads else 'store to'} {address:#010x}, where "
         what += "ROM is" if kind == Kind.ROM else "no memory is"
         self._refused[lane] = what, address
-        asked.access_B[lane] = 0
+        asked.access_B[lane] = asked.waits_B[lane] = 0
+        asked.halted_B[lane] = HALTED
         asked.pc_B[lane] = self.pc_B[lane]
-        self._waited_B[lane] -= asked.waits_B[lane]
-        self._halted_B[lane] -= 1
         self.ports.put("pc", lane, int(self.pc_B[lane]))
         self.ports.put("halted", lane, 1)
 

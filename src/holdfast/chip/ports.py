@@ -44,7 +44,7 @@ class Ports:
         lanes: B.
 
     Raises:
-        UsageError: the network is none of the core.
+        UsageError: the network is none of the core, or not exact in its dtype.
     """
 
     def __init__(self, core: Recurrent, lanes: int) -> None:

@@ -89,13 +89,21 @@ class Network(nn.Module):
         """
         if x_BI.dim() != 2 or x_BI.shape[1] != self.inputs:
             raise UsageError(f"{self.name} takes bits of shape (B, {self.inputs}); got {tuple(x_BI.shape)}.")
+        self.refuse_inexact()
+        out_BO: Tensor = _Run.apply(x_BI.to(self.weight.dtype), self.weight, self.bias, self)  # type: ignore[no-untyped-call]
+        return out_BO
+
+    def refuse_inexact(self) -> None:
+        """Refuse to compute in a dtype in which bits would be wrong.
+
+        Raises:
+            UsageError: the weights have such a dtype.
+        """
         if self.weight.dtype not in self._exact:
             raise UsageError(
                 f"{self.name} is not exact in {self.weight.dtype}: its sums reach {self.bound:.3g} steps. Keep it in "
                 f"one of {', '.join(self.exact_in)}: net.to(torch.{self.exact_in[-1]})."
             )
-        out_BO: Tensor = _Run.apply(x_BI.to(self.weight.dtype), self.weight, self.bias, self)  # type: ignore[no-untyped-call]
-        return out_BO
 
     def rows(self, x_BI: Tensor, into: Tensor | None = None) -> Tensor:
         """What every row is, inputs first, as (R, B); without gradients.

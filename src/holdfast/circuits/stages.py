@@ -24,7 +24,7 @@ def stretches(starts: NDArray[np.int64], stages: Sequence[tuple[int, int]]) -> t
 
 def sums(values_RB: Tensor, offsets: Tensor, indices: Tensor, weight: Tensor) -> Tensor:
     """Sums of weight x values: over each stretch of `indices` that begins at an offset."""
-    if not len(indices):
+    if not indices.numel():
         return values_RB.new_zeros(len(offsets), values_RB.shape[1])
     return torch.nn.functional.embedding_bag(indices, values_RB, offsets, mode="sum", per_sample_weights=weight)
 
@@ -64,9 +64,13 @@ class Rows:
     Args:
         net: the network. Its weights may change in place; moved to another dtype or device they are others.
         batch: how many inputs at once.
+
+    Raises:
+        UsageError: the network is not exact in its dtype.
     """
 
     def __init__(self, net: "Network", batch: int) -> None:
+        net.refuse_inexact()
         self.values_RB = net.weight.new_zeros(net.inputs + len(net.bias), batch)
         self._stages = list(stages_of(net, self.values_RB, net.weight.detach(), net.bias.detach()))
 
