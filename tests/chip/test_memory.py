@@ -26,6 +26,7 @@ def test_segments_are_rom_and_ram_and_lie_in_ram_that_is_there():
     beside = regions(program(), Ram(PLACE, 64))
     assert bytes_of(beside) == [(0, 12, "ROM"), (PLACE, PLACE + 64, "RAM")]
     assert bytes_of(regions(program(), Ram(0, 12))) == alone
+    assert bytes_of(regions(program(), Ram(4, 0))) == alone
     around = regions(program(entry=8), Ram(0, 64))
     assert bytes_of(around)[:2] == [(0, 12, "ROM"), (12, 64, "RAM")]
     assert (regions(program())[1]) == (OUTPUT // 4, OUTPUT // 4 + 1, Kind.OUTPUT)

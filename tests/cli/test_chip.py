@@ -87,6 +87,16 @@ def test_memory_is_where_it_is_said_to_be(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["lanes"][0]["outputs"] == [7]
 
 
+def test_who_stops_it_reads_where_it_is(fibonacci, capsys, monkeypatch):
+    def stopped(machine, cycles, watch):
+        machine.tick()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("holdfast.chip.machine.Machine.run", stopped)
+    assert typed("run", fibonacci, "--at", 0) == 1
+    assert "still running (pc 0x00000004: addi t2,zero,1), tick 1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -85,6 +85,7 @@ def regions(program: Program, ram: Ram | None = None, output: int = OUTPUT) -> l
     whole("The address of the output word", output)
     if not 0 <= output < ADDRESSES or output % 4:
         raise UsageError(f"The output word has an address that is a multiple of 4, below 2^32; got {output:#x}.")
+    ram = ram if ram and ram.size else None
     for segment in program.segments:
         if segment.data and ram and segment.address < ram.end < segment.end:
             raise HoldfastError(
@@ -92,7 +93,7 @@ def regions(program: Program, ram: Ram | None = None, output: int = OUTPUT) -> l
                 f"{ram.size:,} bytes of RAM at {ram.address:#x}. Give it {segment.end - ram.address:,} or more."
             )
     held = [(s.address, s.end, Kind.RAM if s.writable else Kind.ROM) for s in program.segments if s.data]
-    layers = [(ram.address, ram.end, Kind.RAM)] if ram and ram.size else []
+    layers = [(ram.address, ram.end, Kind.RAM)] if ram else []
     layers += sorted(held, key=lambda each: each[2])  # what is writable lies over what is not
     for low, high, _ in layers:
         if low < output + 4 and output < high:

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,11 +60,12 @@ class ChipRun:
 
         machine = Machine([program] * self.lanes, ram=ram, output=output)
         began = time.perf_counter()
-        if self.trace:
-            self._trace(machine)
-        else:
-            with _progress(f"running {self.program.name}", self.cycles) as watch:
-                machine.run(self.cycles, watch)
+        with suppress(KeyboardInterrupt):  # then lanes say where they are
+            if self.trace:
+                self._trace(machine)
+            else:
+                with _progress(f"running {self.program.name}", self.cycles) as watch:
+                    machine.run(self.cycles, watch)
         record = self._record(machine, time.perf_counter() - began)
         print(json.dumps(record) if self.json else _said(record))
         return 0 if all(stop.done for stop in machine.stops()) else 1
