@@ -6,7 +6,6 @@ $HOLDFAST_RISCV_TESTS names a checkout of it (with its folder `isa`); without th
 import os
 import shutil
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,21 @@ import pytest
 from chip.machine import run
 from holdfast.chip.core import Core
 from holdfast.chip.instructions import Cause
-from holdfast.chip.program import read_program
+from holdfast.chip.machine import Machine, Stop
+from holdfast.chip.riscv_tests import DECLARED_OUT, GCC, GP, MOST_TICKS, build_tests, result
+from holdfast.errors import HoldfastError, UsageError
 
-FOLDER, GCC = os.environ.get("HOLDFAST_RISCV_TESTS"), shutil.which("riscv64-unknown-elf-gcc")
-pytestmark = [
+FOLDER = os.environ.get("HOLDFAST_RISCV_TESTS")
+official = [
     pytest.mark.skipif(not FOLDER, reason="HOLDFAST_RISCV_TESTS names no folder with riscv-tests"),
-    pytest.mark.skipif(not GCC, reason="needs riscv64-unknown-elf-gcc"),
+    pytest.mark.skipif(not shutil.which(GCC), reason=f"needs {GCC}"),
 ]
-ISA = Path(FOLDER or ".") / "isa"
-NAMES = sorted(file.stem for file in (ISA / "rv32ui").glob("*.S"))
-DECLARED_OUT = {"ma_data": Cause.MISALIGNED_LOAD, "fence_i": Cause.ILLEGAL}
-"""Misaligned access, and a program that writes its own instructions: no part of this core, which stops there."""
-GP, MOST = 3, 10_000
+NAMES = sorted(file.stem for file in (Path(FOLDER or ".") / "isa" / "rv32ui").glob("*.S"))
+
+
+@pytest.fixture(scope="module")
+def programs():
+    return build_tests(Path(FOLDER))
 
 
 def words(program):
@@ -36,31 +38,63 @@ def words(program):
             yield segment.address + 4 * at, word
 
 
-def executed(name, folder):
-    """Where the core is when it has run a test."""
-    headers = [f"-I{Path(__file__).parent}", f"-I{ISA / 'macros' / 'scalar'}"]
-    target = [f"-march=rv32i{'_zifencei' * (name == 'fence_i')}", "-mabi=ilp32", "-static", "-nostdlib"]
-    # Not relaxed, as then addresses would be made from gp, in which the tests count.
-    layout = ["-Ttext=0", "-Tdata=0x80000000", "-Wl,--no-relax"]
-    command = [GCC, *target, *layout, *headers, ISA / "rv32ui" / f"{name}.S", "-o", folder / name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    program = read_program(folder / name)
+def executed(program):
+    """In Amaranth's simulator: where the core is when it has run a test."""
     code, ram = dict(words(program)), dict(words(program))
-    return run(Core(start=program.entry), code, ram, instructions=MOST, traced=False)
+    return run(Core(start=program.entry), code, ram, instructions=MOST_TICKS, traced=False)
 
 
-def test_there_are_42():
-    assert len(NAMES) == 42
+@pytest.mark.parametrize("name", NAMES)
+class TestTheCore:
+    pytestmark = official
+
+    def test_passes_or_stops_as_it_is_declared(self, programs, name):
+        ended = executed(programs[name])
+        if name in DECLARED_OUT:
+            assert (ended.halted, ended.cause) == (True, DECLARED_OUT[name])
+        else:
+            assert (ended.halted, ended.cause, ended.registers[GP - 1]) == (True, Cause.ECALL, 1)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in DECLARED_OUT])
-def test_passes(name, tmp_path):
-    ended = executed(name, tmp_path)
-    assert (ended.halted, ended.cause, ended.registers[GP - 1]) == (True, Cause.ECALL, 1)
+class TestTheNetwork:
+    pytestmark = official
+
+    def test_all_at_once(self, programs, core):
+        machine = Machine(list(programs.values()), core=core)
+        machine.run(MOST_TICKS)
+        held = machine.registers_B32[:, GP].tolist()
+        ended = zip(programs, machine.stops(), held, strict=True)
+        results = {name: result(name, stop, gp) for name, stop, gp in ended}
+        assert results == {name: "declared out" if name in DECLARED_OUT else "passed" for name in programs}
+        assert len(results) == 42
 
 
-@pytest.mark.parametrize("name", DECLARED_OUT)
-def test_declared_out_and_stopped_for_that(name, tmp_path):
-    ended = executed(name, tmp_path)
-    assert (ended.halted, ended.cause) == (True, DECLARED_OUT[name])
+@pytest.mark.parametrize(
+    ("name", "cause", "gp", "expected"),
+    [
+        ("add", Cause.ECALL, 1, "passed"),
+        ("add", Cause.ECALL, 5, "failed"),
+        ("add", Cause.ILLEGAL, 1, "failed"),
+        ("add", None, 1, "failed"),
+        ("fence_i", Cause.ILLEGAL, 0, "declared out"),
+        ("fence_i", Cause.ECALL, 1, "failed"),
+        ("ma_data", Cause.MISALIGNED_LOAD, 0, "declared out"),
+    ],
+)
+def test_how_a_test_went(name, cause, gp, expected):
+    stop = Stop("", cause, 0, None, runs=False, ticks=1, instructions=1)
+    assert result(name, stop, gp) == expected
+
+
+def test_what_cannot_be_built(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"a checkout of .*riscv-tests; .* has no isa/rv32ui/\*\.S. Make one"):
+        build_tests(tmp_path)
+    folder = tmp_path / "isa" / "rv32ui"
+    folder.mkdir(parents=True)
+    (folder / "add.S").write_text("nonsense, all of it\n")
+    if shutil.which(GCC):
+        with pytest.raises(HoldfastError, match=r"(?s)could not compile .*add.S: .*nonsense"):
+            build_tests(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HoldfastError, match=f"compiled by {GCC}, which is not installed"):
+        build_tests(tmp_path)

@@ -1,5 +1,6 @@
-"""A processor that becomes a network: a core for RV32I, and the programs that it executes.
+"""A processor that becomes a network: a core for RV32I, a machine around it, and the programs that it executes.
 
 instructions (`instructions.py`) -> a core (`core.py`, in Amaranth) -> RTLIL, which Yosys reads
-a file -> memory and where to begin (`program.py`)
+                                 -> its tick as a network (`compiled.py`) -> its ports as numbers (`ports.py`)
+a file -> a program (`program.py`) -> memory (`memory.py`) -> a machine (`machine.py`) -> what it did (`tracing.py`)
 """

@@ -4,7 +4,6 @@ Shapes: B inputs at once, I input bits, O output bits, R rows (inputs first), E 
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from holdfast.circuits.layers import MANTISSA, Layers
 from holdfast.circuits.netlist import Port
+from holdfast.circuits.stages import compute, stages_of, stretches, sums
 from holdfast.errors import HoldfastError, UsageError
 
 
@@ -69,10 +69,10 @@ class Network(nn.Module):
         readers = np.repeat(np.arange(layers.rows), np.diff(layers.starts))[order]
         # Where each stage's weights are, as plain numbers: to ask a tensor for them takes as long as a small stage.
         relu = layers.relu.tolist()
-        self._forward, offsets = _stretches(layers.starts, layers.stages)
-        self._relu = [relu[first] for first, _ in layers.stages]
+        self.stretches, offsets = stretches(layers.starts, layers.stages)
+        self.relus = [relu[first] for first, _ in layers.stages]
         inputs_too = [(0, layers.inputs), *((layers.inputs + a, layers.inputs + b) for a, b in layers.stages)]
-        self._backward, reader_offsets = _stretches(np.concatenate([[0], np.cumsum(counts)]), inputs_too)
+        self._backward, reader_offsets = stretches(np.concatenate([[0], np.cumsum(counts)]), inputs_too)
         self._keep("offsets", offsets, stored=False)
         self._keep("reader_offsets", reader_offsets, stored=False)
         self._keep("readers", readers, stored=False)
@@ -89,13 +89,21 @@ class Network(nn.Module):
         """
         if x_BI.dim() != 2 or x_BI.shape[1] != self.inputs:
             raise UsageError(f"{self.name} takes bits of shape (B, {self.inputs}); got {tuple(x_BI.shape)}.")
+        self.refuse_inexact()
+        out_BO: Tensor = _Run.apply(x_BI.to(self.weight.dtype), self.weight, self.bias, self)  # type: ignore[no-untyped-call]
+        return out_BO
+
+    def refuse_inexact(self) -> None:
+        """Refuse to compute in a dtype in which bits would be wrong.
+
+        Raises:
+            UsageError: the weights have such a dtype.
+        """
         if self.weight.dtype not in self._exact:
             raise UsageError(
                 f"{self.name} is not exact in {self.weight.dtype}: its sums reach {self.bound:.3g} steps. Keep it in "
                 f"one of {', '.join(self.exact_in)}: net.to(torch.{self.exact_in[-1]})."
             )
-        out_BO: Tensor = _Run.apply(x_BI.to(self.weight.dtype), self.weight, self.bias, self)  # type: ignore[no-untyped-call]
-        return out_BO
 
     def rows(self, x_BI: Tensor, into: Tensor | None = None) -> Tensor:
         """What every row is, inputs first, as (R, B); without gradients.
@@ -174,8 +182,8 @@ class _Run(torch.autograd.Function):
         grad_RB = torch.zeros_like(values_RB).index_add_(0, net.outputs, grad_BO.T.contiguous())
         # The gradient of each row's sum: what its readers hand back, where its unit is on.
         by_reader = weight[net.reader_weights]
-        for (rows, at), relu in zip(reversed(net._backward), [*reversed(net._relu), False], strict=True):
-            grad_RB[rows] += _sums(grad_RB[net.inputs :], net.reader_offsets[rows], at, net.readers, by_reader)
+        for (rows, at), relu in zip(reversed(net._backward), [*reversed(net.relus), False], strict=True):
+            grad_RB[rows] += sums(grad_RB[net.inputs :], net.reader_offsets[rows], net.readers[at], by_reader[at])
             if relu:
                 grad_RB[rows] *= values_RB[rows] > 0
         of_rows = grad_RB[net.inputs :]
@@ -193,28 +201,4 @@ class _Run(torch.autograd.Function):
 def _fill(values_RB: Tensor, x_BI: Tensor, weight: Tensor, bias: Tensor, net: Network) -> None:
     """Every row, stage by stage."""
     values_RB[: net.inputs] = x_BI.T
-    out_RB = values_RB[net.inputs :]
-    bias_R1 = bias[:, None]
-    for (rows, at), relu in zip(net._forward, net._relu, strict=True):
-        out = out_RB[rows]
-        torch.add(_sums(values_RB, net.offsets[rows], at, net.indices, weight), bias_R1[rows], out=out)
-        if relu:
-            out.relu_()
-
-
-Stretch = tuple[slice, slice]
-"""Rows that are computed together, and where their weights are."""
-
-
-def _stretches(starts: NDArray[np.int64], stages: Sequence[tuple[int, int]]) -> tuple[list[Stretch], NDArray[np.int64]]:
-    """Of each stage its stretch, and of each row where in the stage's weights its own begin."""
-    found = [(slice(first, last), slice(int(starts[first]), int(starts[last]))) for first, last in stages]
-    begin = np.repeat([at.start for _, at in found], [rows.stop - rows.start for rows, _ in found])
-    return found, starts[:-1] - begin.astype(np.int64)
-
-
-def _sums(values_RB: Tensor, offsets: Tensor, at: slice, indices: Tensor, weight: Tensor) -> Tensor:
-    """Sums of weight x values: over each stretch of indices[at] that begins at an offset."""
-    if at.start == at.stop:
-        return values_RB.new_zeros(len(offsets), values_RB.shape[1])
-    return torch.nn.functional.embedding_bag(indices[at], values_RB, offsets, mode="sum", per_sample_weights=weight[at])
+    compute(values_RB, stages_of(net, values_RB, weight, bias))

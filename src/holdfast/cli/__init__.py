@@ -8,6 +8,7 @@ from typing import Protocol
 import tyro
 
 from holdfast.cli.check import Check
+from holdfast.cli.chip import Chip
 from holdfast.cli.claim import Claim
 from holdfast.cli.compile import Compile
 from holdfast.cli.demo import Demo
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "check": Check,
     "compile": Compile,
     "encrypt": Encrypt,
+    "chip": Chip,
     "ls": Ls,
     "show": Show,
     "report": Report,
