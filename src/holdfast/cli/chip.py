@@ -57,10 +57,12 @@ class ChipRun:
         program = read_program(self.program, None if self.at is None else _number("at", self.at))
 
         from holdfast.chip.machine import Machine
+        from holdfast.engines.base import one_thread
 
         machine = Machine([program] * self.lanes, ram=ram, output=output)
         began = time.perf_counter()
-        with suppress(KeyboardInterrupt):  # then lanes say where they are
+        # Its sums are so small that two threads wait for one another. Interrupted, lanes say where they are.
+        with one_thread(), suppress(KeyboardInterrupt):
             if self.trace:
                 self._trace(machine)
             else:
@@ -117,10 +119,11 @@ class ChipTest:
         programs = build_tests(self.folder)
 
         from holdfast.chip.machine import Machine
+        from holdfast.engines.base import one_thread
 
         machine = Machine(list(programs.values()))
         began = time.perf_counter()
-        with _progress(f"running {len(programs)} tests", MOST_TICKS) as watch:
+        with one_thread(), _progress(f"running {len(programs)} tests", MOST_TICKS) as watch:
             machine.run(MOST_TICKS, watch)
         seconds = time.perf_counter() - began
         counts = machine.registers_B32[:, GP].tolist()
