@@ -172,7 +172,6 @@ PROBES = [
     Agreement(seed=1),
     Barrier(),
     Barrier(points=3),
-    Collapse(),
     DeadUnits(),
     DeadUnits(examples=20),
     Distance(),
@@ -190,6 +189,8 @@ TOKEN_PROBES = [
     Exposure(prefix=(1,), secret=(3, 4), space=((3, 4), (4, 5, 6)), name="pair", exact_up_to=5),
 ]
 """Those that ask for the next token."""
+PROGRAM_PROBES = [Collapse()]
+"""Those that ask an implant that is the whole net."""
 SMALL = Memory(neurons=8, layers=3)
 SAMPLES = [
     Bypass(n=2, reads="periodic", steps=200),

@@ -10,8 +10,9 @@ import torch
 
 from conftest import same_bits
 from foreign import MODELS, made
-from holdfast import BadNets, Uchida
+from holdfast import BadNets, Uchida, UsageError
 from holdfast.cells import measured
+from holdfast.claims.weak_vote import TASK, protected
 from holdfast.engines.base import one_thread
 from holdfast.hosts.adopt import Adopted
 from holdfast.implants.canaries import Canaries
@@ -24,10 +25,10 @@ from holdfast.training.nets import Nets
 from holdfast.training.site import Site
 from holdfast.training.slot import Slot
 from holdfast.training.streams import Streams
-from parts import BITS, IMPLANTS, IN_LOGIC, OWN, PRESSURES, PROBES, SAMPLES, TOKEN_PROBES, UNLIKE
+from parts import BITS, IMPLANTS, IN_LOGIC, OWN, PRESSURES, PROBES, PROGRAM_PROBES, SAMPLES, TOKEN_PROBES, UNLIKE
 
 ids = repr
-EVERY = [UNLIKE, BITS, *IMPLANTS, *IN_LOGIC, *PRESSURES, *OWN, *PROBES, *TOKEN_PROBES, *SAMPLES]
+EVERY = [UNLIKE, BITS, *IMPLANTS, *IN_LOGIC, *PRESSURES, *OWN, *PROBES, *PROGRAM_PROBES, *TOKEN_PROBES, *SAMPLES]
 
 
 @pytest.mark.parametrize("part", EVERY, ids=ids)
@@ -125,6 +126,21 @@ def test_a_probe(probe, badnets, data):
     assert measures
     for name, value in measures.items():
         assert value.shape == (4,), name
+
+
+@pytest.mark.parametrize("probe", PROGRAM_PROBES, ids=ids)
+def test_a_probe_of_whole_programs(probe, badnets, data):
+    assert isinstance(probe, Probe)
+    program, task = protected()["none"], TASK.load()
+    streams = tuple(Streams(0, seed) for seed in range(4))
+    host = program.host(TASK.inputs, 8)
+    nets = program.plant(Site(host=host, data=task, streams=streams, implant=program))
+    before = nets.copy()
+    measures = probe(Look.at_start(nets, program, task.test))
+    assert same_bits(nets, before), "looking changes nothing"
+    assert {name: value.shape for name, value in measures.items()} == dict.fromkeys(measures, (4,))
+    with pytest.raises(UsageError, match="got BadNets"):
+        probe(Look.at_start(badnets[0], IMPLANTS[0], data.test))
 
 
 @pytest.mark.parametrize("probe", TOKEN_PROBES, ids=ids)
