@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.circuits.netlist import ADD, AND, INPUT, Netlist
+from holdfast.circuits.netlist import AND, FALSE, Netlist
 from holdfast.errors import HoldfastError, UsageError
 
 VECTOR = 8
@@ -47,10 +47,11 @@ class Bitwise:
         def of(literal: int) -> str:
             return f"n{literal >> 1} ^ ones" if literal & 1 else f"n{literal >> 1}"
 
+        whole = steps_of(netlist)
         lines = ["def step(x, ones):", " n0 = 0"]
-        lines += [f" n{bit >> 1} = x[{i}]" for i, bit in enumerate(netlist.input_bits)]
-        lines += [f" n{s.to} = ({of(s.x)}) {s.op} ({of(s.y)})" for s in steps(netlist)[0]]
-        lines.append(f" return [{', '.join(map(of, netlist.output_bits))}]")
+        lines += [f" n{i + 1} = x[{i}]" for i in range(len(netlist.input_bits))]
+        lines += [f" n{s.to} = ({of(s.x)}) {s.op} ({of(s.y)})" for s in whole.steps]
+        lines.append(f" return [{', '.join(map(of, whole.outputs))}]")
         made: dict[str, Any] = {}
         exec(compile("\n".join(lines), "bitwise", "exec"), made)
         self._step = made["step"]
@@ -105,40 +106,47 @@ def compiler() -> str | None:
     return next((found for name in names if name and (found := shutil.which(name))), None)
 
 
-def steps(netlist: Netlist) -> tuple[list[Step], int]:
-    """The circuit gate by gate, its adders as full adders; and how many values there are. A value's number is its
-    node's, and beyond these those of what stands within adders."""
+class Steps(NamedTuple):
+    """A circuit gate by gate, its adders as full adders. Value 0 is false, and the next ones are the inputs."""
+
+    steps: list[Step]
+    outputs: list[int]
+    """Literals."""
+    values: int
+
+
+def steps_of(netlist: Netlist) -> Steps:
+    """All of a circuit's gates."""
     found: list[Step] = []
-    values = netlist.nodes
-    bits: dict[int, dict[int, int]] = {}
-    rows = list(netlist.rows())
-    for node, (kind, left, right) in enumerate(rows):
-        if kind == ADD:
-            bits.setdefault(left, {})[right] = node
-    done: set[int] = set()
-    for node, (kind, left, right) in enumerate(rows):
-        if kind == ADD and left not in done:
-            done.add(left)
-            adder, of = netlist.adders[left], bits[left]
-            carry = adder.carry
-            for i, (x, y) in enumerate(zip(adder.a, adder.b, strict=True)):
-                one, both, through, after = range(values, values + 4)
-                values += 4
-                if i == adder.width - 1 and adder.width in of:
-                    after = of[adder.width]
-                found += [Step(one, "^", x, y), Step(both, "&", x, y), Step(through, "&", 2 * one, carry)]
-                if i in of:
-                    found.append(Step(of[i], "^", 2 * one, carry))
-                found.append(Step(after, "|", 2 * both, 2 * through))
-                carry = 2 * after
-        elif kind not in (INPUT, ADD):
-            found.append(Step(node, "&" if kind == AND else "^", left, right))
-    return found, values
+    inputs = {bit >> 1: 2 * (1 + i) for i, bit in enumerate(netlist.input_bits)}
+    values = {0: FALSE, **inputs}
+
+    def of(literal: int) -> int:
+        return values[literal >> 1] ^ literal & 1
+
+    def add(op: str, x: int, y: int) -> int:
+        found.append(Step(len(inputs) + len(found) + 1, op, x, y))
+        return 2 * found[-1].to
+
+    def gate(_node: int, kind: int, left: int, right: int) -> int:
+        return add("&" if kind == AND else "^", of(left), of(right))
+
+    def summed(number: int) -> list[int]:
+        adder = netlist.adders[number]
+        carry, bits = of(adder.carry), []
+        for x, y in zip(map(of, adder.a), map(of, adder.b), strict=True):
+            one = add("^", x, y)
+            bits.append(add("^", one, carry))
+            carry = add("|", add("&", x, y), add("&", one, carry))
+        return [*bits, carry]
+
+    netlist.walk(values, gate, summed)
+    return Steps(found, [of(bit) for bit in netlist.output_bits], 1 + len(inputs) + len(found))
 
 
 def _in_c(netlist: Netlist) -> str:
     """`step(in, out, count)`: for each of so many vectors, in (I, W) and out (O, W) words."""
-    every, values = steps(netlist)
+    every, outputs, values = steps_of(netlist)
 
     def of(literal: int) -> str:
         return f"~n[{literal >> 1}]" if literal & 1 else f"n[{literal >> 1}]"
@@ -147,8 +155,8 @@ def _in_c(netlist: Netlist) -> str:
     for at in range(0, len(every), STRETCH):
         body = " ".join(f"n[{s.to}] = {of(s.x)} {s.op} {of(s.y)};" for s in every[at : at + STRETCH])
         parts.append(f"static __attribute__((noinline)) void part{len(parts)}(v *restrict n) {{ {body} }}")
-    reads = " ".join(f"n[{bit >> 1}] = in[{i} * count + w];" for i, bit in enumerate(netlist.input_bits))
-    writes = " ".join(f"out[{o} * count + w] = {of(bit)};" for o, bit in enumerate(netlist.output_bits))
+    reads = " ".join(f"n[{i + 1}] = in[{i} * count + w];" for i in range(len(netlist.input_bits)))
+    writes = " ".join(f"out[{o} * count + w] = {of(bit)};" for o, bit in enumerate(outputs))
     calls = " ".join(f"part{i}(n);" for i in range(len(parts)))
     return "\n".join(
         [

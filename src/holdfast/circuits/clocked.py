@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from holdfast.circuits.netlist import Netlist, Port
+from holdfast.circuits.netlist import Netlist
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,6 @@ class Clocked:
 
     tick: Netlist
     registers: tuple[Register, ...]
-
-    @property
-    def inputs(self) -> tuple[Port, ...]:
-        """What comes in at each tick."""
-        return self.tick.inputs[: len(self.tick.inputs) - len(self.registers)]
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """What goes out at each tick."""
-        return self.tick.outputs[: len(self.tick.outputs) - len(self.registers)]
 
     @property
     def state_bits(self) -> int:

@@ -54,11 +54,6 @@ class _Cutting:
         self.choices: dict[int, list[_Choice]] = {}
         self.algebra = _Algebra(self.rows)
         self.deepest: dict[Product, int] = {ONE: 0}
-        self.bits: dict[int, dict[int, int]] = {}
-        """Of each adder the nodes of its bits."""
-        for node, (kind, adder, bit) in enumerate(self.rows):
-            if kind == ADD:
-                self.bits.setdefault(adder, {})[bit] = node
 
     def find(self, readers: Mapping[int, int]) -> None:
         """The sums of every gate, and its least depth."""

@@ -90,8 +90,7 @@ class Recurrent(nn.Module):
             out = self.tick(torch.cat([x_BI.to(state_BS.dtype), state_BS], 1))
             outputs.append(out[:, : out.shape[1] - self.state_bits])
             state_BS = out[:, out.shape[1] - self.state_bits :]
-        ports = self.tick.output_ports[: len(self.tick.output_ports) - len(self.registers)]
-        width = sum(len(port.bits) for port in ports)
+        width = len(self.tick.outputs) - self.state_bits
         return torch.stack(outputs, 1) if outputs else x_BTI.new_zeros(len(x_BTI), 0, width), state_BS
 
 

@@ -17,6 +17,7 @@ from holdfast.study import Study
 
 LATER = "It comes with the chip."
 ROOT = 1
+"""Of all seeds."""
 CHOOSING = 8
 """Seeds on which settings are chosen; the others are judged."""
 REPAIRED = 0.9

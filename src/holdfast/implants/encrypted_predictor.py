@@ -191,7 +191,7 @@ class EncryptedPredictor:
 
     def control(self, site: Site) -> Nets:
         nets = site.started()
-        last = _host(nets, self).way.layers[-1]
+        last = self._host(nets).way.layers[-1]
         for name in (f"{READ}.weight", f"{READ}.bias", f"{WAY}.{last}.weight", f"{WAY}.{last}.bias"):
             nets.params[name].zero_()
         return nets
@@ -206,7 +206,7 @@ class EncryptedPredictor:
     @torch.no_grad()
     def presence(self, nets: Nets, split: Split) -> Mapping[str, Tensor]:
         """presence, agreement, heard, ablated and cost of each net."""
-        host, x_KNI, answers_N = _host(nets), nets.shared(split.x), self.answers(split)
+        host, x_KNI, answers_N = self._host(nets), nets.shared(split.x), self.answers(split)
         params = {**nets.params, **nets.buffers}
         says_KN, way_KNC = host.says(params, x_KNI), host.way.forward(_of(params, WAY), x_KNI)
         mean_KN = says_KN.mean(1, keepdim=True).expand_as(says_KN)
@@ -237,7 +237,7 @@ class EncryptedPredictor:
         tables that no example's phase falls on."""
         masks, small_Kn = self.inside(nets), nets.buffers[f"{PROGRAM}.small"]
         masks[f"{PROGRAM}.network.switch"][..., :-1] &= small_Kn[:, None, None] != 0
-        cells = _host(nets).cells({**nets.params, **nets.buffers}, nets.shared(split.x))
+        cells = self._host(nets).cells({**nets.params, **nets.buffers}, nets.shared(split.x))
         masks[f"{PROGRAM}.network.bodies"] &= cells.read()
         return masks
 
@@ -252,7 +252,7 @@ class EncryptedPredictor:
         prefix = f"{PROGRAM}.network."
         weights = {name: nets.params[f"{prefix}{name}"] for name in NAMES}
         u = {name: way.get(f"{prefix}{name}", torch.zeros_like(w)) for name, w in weights.items()}
-        cells = _host(nets).cells({**nets.params, **nets.buffers}, nets.shared(split.x))
+        cells = self._host(nets).cells({**nets.params, **nets.buffers}, nets.shared(split.x))
         margins_C = torch.tensor([float(m) for m in self._program.margins], dtype=torch.double, device=nets.device)
         by_cell_KC = torch.stack([(u[name] != 0).any(-1) for name in ("masks", "bodies")]).any(0)
         by_all_K = torch.stack([(u[name] != 0).flatten(1).any(1) for name in ("rotation", "switch", "fixed")]).any(0)
@@ -268,6 +268,16 @@ class EncryptedPredictor:
             if unit_K.all():
                 break
         return unit_K
+
+    def _host(self, nets: Nets) -> WithProgram:
+        host = nets.host
+        own = self.netlist, self.entries, self.parameter_set, self.tables
+        if isinstance(host, WithProgram) and (host.netlist, host.entries, host.parameter_set, host.tables) == own:
+            return host
+        raise UsageError(
+            f"An encrypted predictor stands in its own host, made for this program, these entries and this set; got "
+            f"{host.label}. Take predictor.host(inputs, way_round=...)."
+        )
 
     def _refuse_data(self, site: Site) -> None:
         x_NI = site.data.train.x.flatten(1)[:, list(self.entries)]
@@ -295,20 +305,6 @@ def _held(params: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Te
 def _of(params: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     """What one part of a network holds, by its names there."""
     return {name.removeprefix(f"{part}."): p for name, p in params.items() if name.startswith(f"{part}.")}
-
-
-def _host(nets: Nets, predictor: EncryptedPredictor | None = None) -> WithProgram:
-    host = nets.host
-    if isinstance(host, WithProgram):
-        own = [(host.netlist, host.entries, host.parameter_set, host.tables)]
-        if predictor is not None:
-            own.append((predictor.netlist, predictor.entries, predictor.parameter_set, predictor.tables))
-        if len(set(own)) == 1:
-            return host
-    raise UsageError(
-        f"An encrypted predictor stands in its own host, made for this program, these entries and this set; got "
-        f"{host.label}. Take predictor.host(inputs, way_round=...)."
-    )
 
 
 @lru_cache(maxsize=8)

@@ -30,7 +30,7 @@ SOURCE = "source"
 """What Yosys sees the file as, in a folder of its own: it takes some names for commands, patterns or options."""
 READERS = {".v": "read_verilog -sv", ".sv": "read_verilog -sv", ".il": "read_rtlil"}
 # Arithmetic becomes $alu cells (sums, differences and comparisons), which stay words; all else becomes gates.
-READ = ("{read} source{suffix}", "write_rtlil read", "hierarchy -check {top}", "write_rtlil elaborated")
+READ = (f"{{read}} {SOURCE}{{suffix}}", "write_rtlil read", "hierarchy -check {top}", "write_rtlil elaborated")
 PASSES = (
     "proc",
     "flatten",
