@@ -65,7 +65,7 @@ class Network(nn.Module):
         self.again = False
         """Whether the backward pass computes the rows again, in the same memory each time, instead of keeping them. One
         tick of many is cheaper so: fresh memory takes longer than the rows do."""
-        self._scratch: dict[str, Tensor] = {}
+        self._scratch = _Scratch()
         self._keep("outputs", outputs)
         self._keep("starts", layers.starts)
         self._keep("indices", layers.indices)
@@ -189,6 +189,16 @@ class Network(nn.Module):
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise HoldfastError(f"{path} is not a compiled circuit that `holdfast compile` wrote ({error}).") from None
         return cls(layers, held["weight"].dtype, bound=bound), said
+
+
+class _Scratch(dict[str, Tensor]):
+    """Memory that is used again and again; copies of a network have their own."""
+
+    def __deepcopy__(self, memo: object) -> "_Scratch":
+        return _Scratch()
+
+    def __reduce__(self) -> tuple[type["_Scratch"], tuple[()]]:
+        return _Scratch, ()
 
 
 class _Run(torch.autograd.Function):
