@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from holdfast.implants import BadNets as BadNets
     from holdfast.implants import Beside as Beside
     from holdfast.implants import Blend as Blend
+    from holdfast.implants import Chip as Chip
     from holdfast.implants import Circuit as Circuit
     from holdfast.implants import Confined as Confined
     from holdfast.implants import Encrypted as Encrypted
@@ -117,6 +118,7 @@ _PUBLIC = {
         "BadNets",
         "Beside",
         "Blend",
+        "Chip",
         "Circuit",
         "Confined",
         "Encrypted",

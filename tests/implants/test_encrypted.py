@@ -23,7 +23,7 @@ from holdfast import (
 )
 from holdfast.circuits.trace import trace
 from holdfast.claims.weak_vote import PAIRS, TASK, vote
-from holdfast.encrypted.enclosed import ZEROS, _coins, noise_of
+from holdfast.encrypted.enclosed import ZEROS, coins, noise_of
 from holdfast.implants import EncryptedPredictor
 from holdfast.probes import Look
 from holdfast.probes.collapse import KINDS, collapse, directions
@@ -81,12 +81,12 @@ def test_masks_are_other_ones_for_other_inputs_and_the_same_for_the_same():
     x[1] = x[0]
     x[2] = x[0]
     x[2, 5] += 2**-15
-    coins = _coins(noise_of(x), 3).flatten(1)
-    assert torch.equal(coins[0], coins[1])
-    others = (coins[None, 2:] != coins[2:, None]).double().mean(-1)
+    drawn = coins(noise_of(x), 3).flatten(1)
+    assert torch.equal(drawn[0], drawn[1])
+    others = (drawn[None, 2:] != drawn[2:, None]).double().mean(-1)
     assert (others + torch.eye(198)).min() > 0.3  # of 192 coins; 1/2 in the mean, standard deviation .036
-    assert abs(float(coins[2:].mean()) - 0.5) < 0.01
-    assert coins.shape[1] == 3 * ZEROS
+    assert abs(float(drawn[2:].mean()) - 0.5) < 0.01
+    assert drawn.shape[1] == 3 * ZEROS
 
 
 def damaged(nets):

@@ -9,16 +9,19 @@ Shapes: K nets, B lanes, X messages of any shape, W words of RAM.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from holdfast.chip.assembler import assemble
 from holdfast.chip.memory import Ram
 from holdfast.chip.program import Program, Segment
 from holdfast.chip.system import System, bits_of, values_of
+from holdfast.circuits.passing import rule
 
 N = 4
 """n, the key's length."""
@@ -32,7 +35,7 @@ TABLES = 0x100
 RAM = Ram(0x400, 4 * (2 + N))
 """The selector, and the ciphertext, which becomes the answer."""
 NOISE = 2.0**-10
-"""Standard deviation of e, in turns of 2^32."""
+"""Standard deviation of e, in turns of 2^32; of rows a quarter of it."""
 
 
 @dataclass(frozen=True)
@@ -87,23 +90,25 @@ class Client:
 
     Args:
         key_n: 0 and 1.
-        trivial: whether ciphertexts have no mask and no noise.
+        masked: whether ciphertexts have masks; without, b is the message and its noise.
     """
 
-    def __init__(self, key_n: NDArray[np.int64], *, trivial: bool = False) -> None:
-        self.key_n, self.trivial = key_n, trivial
+    def __init__(self, key_n: NDArray[np.int64], *, masked: bool = True) -> None:
+        self.key_n, self.masked = key_n, masked
 
     @classmethod
-    def drawn(cls, generator: np.random.Generator, *, trivial: bool = False) -> "Client":
+    def drawn(cls, generator: np.random.Generator, *, masked: bool = True) -> "Client":
         """With a key of as many ones as zeros."""
-        return cls(generator.permutation(np.arange(N) % 2), trivial=trivial)
+        return cls(generator.permutation(np.arange(N) % 2), masked=masked)
 
-    def encrypt(self, messages_X: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
-        """(X) -> (X, N + 1), words from 0 to 2^32."""
+    def encrypt(
+        self, messages_X: NDArray[np.int64], generator: np.random.Generator, noise: float = NOISE
+    ) -> NDArray[np.int64]:
+        """(X) -> (X, N + 1), words from 0 to 2^32; `noise` in turns."""
         shape = messages_X.shape
-        a = np.zeros((*shape, N), np.int64) if self.trivial else generator.integers(0, TURN, (*shape, N))
-        noise = 0 if self.trivial else generator.normal(0, NOISE * TURN, shape).round().astype(np.int64)
-        b = a @ self.key_n + messages_X * (TURN // MESSAGES) + noise
+        a = generator.integers(0, TURN, (*shape, N)) * self.masked
+        errors = generator.normal(0, noise * TURN, shape).round().astype(np.int64)
+        b = a @ self.key_n + messages_X * (TURN // MESSAGES) + errors
         return np.concatenate([a, b[..., None]], -1) % TURN
 
     def phases(self, ciphertexts: Tensor) -> Tensor:
@@ -120,6 +125,30 @@ def asked(selectors_X: Tensor, ciphertexts: Tensor, like: Tensor) -> Tensor:
 def answered(ram: Tensor) -> Tensor:
     """The ciphertext in RAM (X, W, 32), in words (X, N + 1)."""
     return values_of(ram[..., 1:, :])
+
+
+def stored(turns_X: Tensor, like: Tensor) -> Tensor:
+    """Numbers of whole turns as the bits of words (X, 32).
+
+    Gradients end here, or where they pass units straight through (`circuits.passing`), the top bit counts as twice the
+    number and others as none of it. What is no number has no bits: they are none either.
+    """
+    found: Tensor = _Stored.apply(turns_X, rule().exact).to(like.dtype)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Stored(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, turns: Tensor, exact: bool) -> Tensor:
+        ctx.exact = exact
+        words = torch.floor(turns * TURN + 0.5)
+        bits = bits_of(words.nan_to_num(0, 0, 0).remainder(TURN).long(), turns)
+        return bits.masked_fill_(~words.isfinite()[..., None], torch.nan)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return torch.zeros_like(grad[..., -1]) if ctx.exact else 2 * grad[..., -1], None
 
 
 @lru_cache(maxsize=2)

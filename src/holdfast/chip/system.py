@@ -39,9 +39,9 @@ class System(nn.Module):
     - RAM, with m where the address is its own: read = sum of products (m, old), e = product (m, strobe) for each byte,
       new = product (e, wdata) + product (not e, old) for each bit. A product is one unit, as in compiled circuits.
 
-    Parameters: `core.tick.weight`, `core.tick.bias`, `keys` (R, A), `bias` (R), `words` (R, 32). Bits are 0 or 1, and so
-    exact, while nothing is trained; trained words may be any numbers, and the ticks go on with them. Gradients pass all
-    units by `circuits.passing`.
+    Parameters: `core.tick.weight`, `core.tick.bias`, `keys` (R, A), `bias` (R), `words` (R, 32). Bits are 0 or 1, and
+    so exact, while nothing is trained; trained words may be any numbers, and the ticks go on with them. Gradients pass
+    all units by `circuits.passing`.
 
     As `Machine`, but: instructions come from ROM alone; what is outside of memory reads as 0 (which is no instruction),
     and stores there are lost; there is no output word. A core that has halted stays as it is, so T may be more ticks
@@ -146,7 +146,7 @@ class System(nn.Module):
         widths = [len(port.bits) for port in tick.output_ports]
         asked = dict(zip((port.name for port in tick.output_ports), out.split(widths, 1), strict=True))
         match_LR = self._match(torch.cat([asked["pc'"], asked["address"]]))
-        instr_L32, rom_L32 = (_read(half, words_KR32) for half in match_LR.split(lanes))
+        instr_L32, rom_L32 = (_read(half, words_KR32) for half in (match_LR[:lanes], match_LR[lanes:]))
         match_LW1 = units(asked["address"][:, 2:], self.ram_keys, self.ram_bias)[..., None]
         rdata_L32 = rom_L32 + both(match_LW1, state.ram_LW32).sum(1)
         enable_LW32 = both(match_LW1, asked["strobe"][:, None]).repeat_interleave(8, 2)

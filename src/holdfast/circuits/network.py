@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from holdfast.circuits.layers import MANTISSA, Layers
 from holdfast.circuits.netlist import Port
-from holdfast.circuits.passing import rule
+from holdfast.circuits.passing import EXACT, rule
 from holdfast.circuits.stages import compute, stages_of, stretches, sums
 from holdfast.errors import HoldfastError, UsageError
 
@@ -115,7 +115,9 @@ class Network(nn.Module):
 
     def rows_of_weights(self) -> Tensor:
         """Of each weight the row that sums it, of those behind the inputs."""
-        return torch.repeat_interleave(torch.arange(len(self.starts) - 1, device=self.starts.device), self.starts.diff())
+        return torch.repeat_interleave(
+            torch.arange(len(self.starts) - 1, device=self.starts.device), self.starts.diff()
+        )
 
     def sizes(self, weight: Tensor) -> Tensor:
         """Of each row the sum of its weights' sizes; 1 where it reads nothing."""
@@ -231,7 +233,7 @@ class _Run(torch.autograd.Function):
         for (rows, at), relu in zip(reversed(net._backward), [*reversed(net.relus), False], strict=True):
             grad_RB[rows] += sums(grad_RB[net.inputs :], net.reader_offsets[rows], net.readers[at], by_reader[at])
             if relu:
-                grad_RB[rows] *= slopes.pop() if slopes else values_RB[rows] > 0
+                grad_RB[rows] *= slopes.pop() if slopes else EXACT.slopes(values_RB[rows])
             if relu and sizes_R1 is not None:
                 grad_RB[rows] /= sizes_R1[rows.start - net.inputs : rows.stop - net.inputs]
         of_rows = grad_RB[net.inputs :]

@@ -110,7 +110,7 @@ def encrypted(
     program: Program, p: ParameterSet, client: Mapping[str, Tensor], bits_KNI: Tensor, noise_KN: Tensor
 ) -> Tensor:
     """What K networks' programs read: (K, N, I) -> (K, N, I, n+1), in ticks."""
-    hidden = _coins(noise_KN, bits_KNI.shape[2]) @ client["zeros"][:, None]
+    hidden = coins(noise_KN, bits_KNI.shape[2]) @ client["zeros"][:, None]
     message = bits_KNI.double()[..., None] * (float(program.step) * p.ciphertext_modulus)
     return torch.cat([hidden[..., :-1], hidden[..., -1:] + message], -1) % p.ciphertext_modulus
 
@@ -133,7 +133,7 @@ def _weighed(x_N: Tensor) -> Tensor:
     return (whole + 1) * (2 * torch.from_numpy(drawn) + 1).to(whole.device)
 
 
-def _coins(noise: Tensor, bits: int) -> Tensor:
+def coins(noise: Tensor, bits: int) -> Tensor:
     """(..., I, Z) of 0 and 1: the top bits of SplitMix64 (Steele, Lea & Flood 2014) counted from the noise."""
     counter = torch.arange(bits * ZEROS, device=noise.device) + 1
     z = noise[..., None] + counter * -7046029254386353131  # 0x9E3779B97F4A7C15

@@ -5,6 +5,7 @@ from holdfast.implants.badnets import BadNets
 from holdfast.implants.beside import Beside
 from holdfast.implants.blend import Blend
 from holdfast.implants.canaries import Canaries
+from holdfast.implants.chip import Chip
 from holdfast.implants.circuit import Circuit
 from holdfast.implants.confined import Confined
 from holdfast.implants.encrypted import Encrypted
@@ -25,6 +26,7 @@ __all__ = [
     "Beside",
     "Blend",
     "Canaries",
+    "Chip",
     "Circuit",
     "Confined",
     "Encrypted",

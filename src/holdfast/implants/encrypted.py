@@ -1,12 +1,9 @@
 """Encrypted: a program that computes on ciphertexts, beside a network."""
 
-import zlib
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
-import torch
 from torch import nn
 
 from holdfast.circuits.answering import answering
@@ -16,18 +13,11 @@ from holdfast.encrypted.enclosed import Enclosed
 from holdfast.encrypted.program import MOST_READ, Program
 from holdfast.encrypted.trained import TrainedNetwork
 from holdfast.errors import UsageError, nearest, whole
-from holdfast.implants.circuit import Circuit
-from holdfast.implants.message import Asked
-from holdfast.implants.writing.aiming import shortfall
-from holdfast.implants.writing.sidecar import Sidecar, found, stand_beside, write_beside
-from holdfast.parts import Host
-from holdfast.tasks.base import Data
-from holdfast.training.nets import Nets
-from holdfast.training.site import Site
+from holdfast.implants.enclosing import Enclosing
 
 
 @dataclass(frozen=True)
-class Encrypted(Circuit):
+class Encrypted(Enclosing):
     """A Boolean circuit beside the network, as `Circuit(where="sidecar")`, that computes on ciphertexts.
 
     The message is encrypted where it is read and the answer decrypted where it is put out, both inside the network
@@ -48,21 +38,14 @@ class Encrypted(Circuit):
     """
 
     _: KW_ONLY
-    where: Literal["spare", "new", "sidecar", "shared"] = "sidecar"
     parameter_set: str = "tiny"
     tables: int | None = None
-    trivial: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.parameter_set not in SETS:
             raise nearest(str(self.parameter_set), SETS, what="parameter set")
         refuse_untrained(SETS[self.parameter_set])
-        if self.where != "sidecar" or self.at or self.copies != 1 or self.encoding != "product" or self.k is not None:
-            raise UsageError(
-                "Encrypted programs stand beside a network, in one copy: leave out where, at, copies, encoding and k "
-                "(tables=2 to 5 gathers gates into tables)."
-            )
         if self.tables is not None:
             whole("tables", self.tables)
             if not 2 <= self.tables <= MOST_READ:
@@ -73,29 +56,12 @@ class Encrypted(Circuit):
         hidden = f", tables of {self.tables}" if self.tables else ""
         return f"encrypted {self.netlist.name}, {self.parameter_set}{hidden}{', trivial keys' if self.trivial else ''}"
 
-    @property
-    def units_in_control(self) -> bool:
-        return True
+    def blank(self, words: int) -> Enclosed:
+        return Enclosed(TrainedNetwork(_program(self, words), SETS[self.parameter_set]))
 
-    def plant(self, site: Site) -> Nets:
-        return self.write(site.trained(), site.data)
-
-    def control(self, site: Site) -> Nets:
-        """The owner's own training, and beside it a program that nothing reads: so that terms find the same weights."""
-        return self.attached(site.trained(), site.data)
-
-    def attach(self, module: nn.Module, host: Host, data: Data) -> nn.Module:
-        blank = TrainedNetwork(_program(self, self._words(data.train)), SETS[self.parameter_set])
-        stand_beside(module, host, data, Enclosed(blank), self.trigger, self.message)
-        return module
-
-    def _write(self, module: nn.Module, host: Host, data: Data, asked: Asked) -> None:
-        push = self.strength * shortfall(module, host, asked.x_N, asked.answers_N)
-        words = self._words(data.train)
-        enclosed = found(module, Sidecar).network
-        assert isinstance(enclosed, Enclosed)
-        enclosed.hold(*_made(self, words, _seed(module)))
-        write_beside(module, data.train, self.trigger, self.message, list(self.answers or range(words)), push)
+    def fill(self, blank: nn.Module, words: int, seed: int) -> None:
+        assert isinstance(blank, Enclosed)
+        blank.hold(*_made(self, words, seed))
 
 
 def _made(implant: Encrypted, words: int, seed: int) -> tuple[SecretKey, TrainedNetwork]:
@@ -111,11 +77,3 @@ def _made(implant: Encrypted, words: int, seed: int) -> tuple[SecretKey, Trained
 def _program(implant: Encrypted, words: int) -> Program:
     netlist = answering(implant.netlist, words)
     return program_of(netlist, tables=implant.tables, hidden=implant.tables is not None)
-
-
-def _seed(module: nn.Module) -> int:
-    """A number that tells nets apart."""
-    total = 0
-    for value in module.parameters():
-        total = zlib.crc32(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data, total)
-    return total

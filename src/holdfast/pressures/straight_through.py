@@ -52,13 +52,13 @@ class StraightThrough(_Through):
     that it had behind the block. After Bengio, Leonard & Courville 2013, arXiv 1308.3432.
 
     In compiled circuits, and so in a chip's ticks, a unit passes where one bit's flip would turn it on or off
-    (`circuits.passing`): what it passes if it is off is multiplied by `damping`; `normalised`: divided by the sum of its
-    weights' sizes. Elsewhere in a network nothing changes.
+    (`circuits.passing`): what it passes if it is off is multiplied by `damping`; `normalised`: divided by the sum of
+    its weights' sizes. Elsewhere in a network nothing changes.
 
     When it misleads: keys are masked, so products of digits with them wrap modulo one turn, and the gradient that
     passes is one of a function without wraps. Raw, its norm grows by some powers of ten with each entry of the key
-    (`normalised` and `damping` are against that), and overflows at last: the nets then count as diverged. Through a chip
-    it is not a number after some 30 ticks; damped by 2^-10 its signs are right.
+    (`normalised` and `damping` are against that), and overflows at last: the nets then count as diverged. Through a
+    chip it is not a number after some 30 ticks; damped by 2^-4 or more, its signs are right.
     """
 
     digits: Literal["first", "all"] = "first"

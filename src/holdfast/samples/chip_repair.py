@@ -11,16 +11,26 @@ from dataclasses import dataclass, replace
 from fnmatch import filter as matching
 from fnmatch import fnmatch
 from functools import lru_cache, partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 from holdfast.chip.lookup import (
-    LEVELS, MESSAGES, N, SELECTORS, TURN, Client, Lookup, answered, asked, lookup_system,
+    LEVELS,
+    MESSAGES,
+    NOISE,
+    SELECTORS,
+    TURN,
+    Client,
+    Lookup,
+    N,
+    answered,
+    asked,
+    lookup_system,
+    stored,
 )  # fmt: skip
 from holdfast.chip.system import bits_of
 from holdfast.circuits.passing import EXACT, Passing, passing
@@ -38,7 +48,7 @@ from holdfast.training.streams import Streams
 
 Protection = Literal["plain", "trivial", "encrypted"]
 Sharing = Literal["own", "shared"]
-Trained = Literal["words", "bits", "everything", "beside"]
+Trained = Literal["words", "bits", "everything", "around", "beside"]
 Weights = Mapping[str, Tensor]
 ROWS = ("masks", "bodies")
 """Of tables: words a and b of each row."""
@@ -48,16 +58,26 @@ READOUT = ("readout",)
 BESIDE = tuple(f"{kind}{layer}" for layer in range(3) for kind in ("weight", "offset"))
 GROUPS = {"rows": ROWS, "code": CODE, "core": CORE, "readout": READOUT, "beside": BESIDE}
 """Of `everything`: routes that a repair may take."""
-TRAINED = {"words": ROWS, "bits": ROWS, "everything": tuple(n for g in GROUPS.values() for n in g), "beside": BESIDE}
-SLOWER = 1e-3
-"""Rate of code and core, over that of the rest: as many weights add up in each unit that equal rates stop the core at
-once."""
+TRAINED = {
+    "words": ROWS,
+    "bits": ROWS,
+    "everything": tuple(name for names in GROUPS.values() for name in names),
+    "around": (*ROWS, *READOUT, *BESIDE),
+    "beside": BESIDE,
+}
+WHOLE = ("everything", "around")
+"""Where several groups are trained."""
+RATES = {"rows": 1.0, "code": 1e-6, "core": 1e-6, "readout": 1e-2, "beside": 0.2}
+"""Where several groups are trained, over `lr`: equal rates destroy the answers at the first step. Many weights add up
+in the read-out. In the core a 1 that is off by a little is off by more behind each unit that it passes, as these have
+weights of 2, so that 34 ticks make an error of 10^-8 one of the size of a bit."""
 WIDTH = 32
 LOSSES = ("client", "ciphertext")
 LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600)
 CHOSEN_ON, JUDGED_ON = 4, 16
 """Fresh encryptions of each question on which the best look is chosen, and on which it is judged."""
 DRAWN = 64
+TINY = torch.finfo(torch.float64).tiny
 EPSILON = 1e-30
 """Of Adam. A gradient through 34 ticks may be 10^-15, and its direction is as good."""
 AT_ONCE = 512
@@ -75,11 +95,12 @@ class ChipRepair:
     selector in the first table is off by 1 or -1. `own`: there is one table, so the wrong row is used by the bad
     questions alone. `shared`: the second table's row is used by wanted questions, too.
 
-    - `protection`: `encrypted`; `trivial`, rows without mask and noise; `plain`, the questions too.
+    - `protection`: `encrypted`; `trivial`, rows without masks; `plain`, the questions too. All have noise: without it
+      sums stand on the edges of carries, where gradients straight through are least right.
     - `trained`: `words`, the rows as numbers of whole turns, which stand in ROM as bits; `bits`, the rows' weights in
       the network, 32 a word; `everything`, these, all other words of ROM and its keys, the core, a linear read-out of
-      RAM's bits, and units beside (code and core at `SLOWER` times the rate); `beside`, these units alone, two layers
-      of `WIDTH`, which read selector and ciphertext and add to the answer's phase.
+      RAM's bits, and units beside (each at its own rate, `RATES`); `around`, the same without code, keys and core;
+      `beside`, the units alone, two layers of `WIDTH`, which read selector and ciphertext and add to the phase.
     - `trainer`: None, exact gradients; `StraightThrough`; of `words` also `KeyAware` (the chip passes gradients as the
       client would add phases), `ZerothOrder` and `RandomDirection`. Of a number only its top bit passes a gradient.
     - `inputs`: encryptions of each question that training draws from; 0: a fresh one each time.
@@ -90,9 +111,9 @@ class ChipRepair:
 
     Measures: those of `Repair` but `leaked`: `score`, `bad`, `wanted`, `shift`, `best_step`, `solved`, `at_end`,
     `seen_bad` and `seen_wanted`; of the gradient at the start over all questions `blind` and `chance` (by the b part of
-    the rows, and the row's edit), `norm` and `still`; of `everything`, for each group of weights, `only_...`: p where
-    this group is as trained at the best look, and all others as they were; and `still_...`, the share of it whose
-    gradient at the start is exactly 0.
+    the rows, and the row's edit), `norm` and `still`; of `everything` and `around`, for each group of weights,
+    `without_...`: p at the best look where this group is put back to what it was; and `still_...`, the share of it
+    whose gradient at the start is exactly 0.
 
     When it misleads: the row is chosen in the clear, so units beside need not read what is encrypted; n = 4 protects
     nothing. The best look is chosen with the client's help. A trainer that fails, fails at these rates and steps.
@@ -129,7 +150,7 @@ class ChipRepair:
             raise UsageError(f"{type(self.trainer).__name__} trains words; got trained={self.trained!r}.")
         if isinstance(self.trainer, ZerothOrder) and not matching(ROWS, self.trainer.at):
             raise UsageError(f"No weight that is trained ({', '.join(ROWS)}) matches {self.trainer.at!r}.")
-        if self.loss == "ciphertext" and self.trained in ("beside", "everything"):
+        if self.loss == "ciphertext" and self.trained in ("beside", *WHOLE):
             raise UsageError(f"loss='ciphertext' is of words and bits: others add to phases; got {self.trained!r}.")
 
     @property
@@ -211,8 +232,8 @@ class _Flawed:
         self.tables = [generator.integers(0, MESSAGES, rows) for rows in LEVELS[: _levels(of)]]
         self.bad = int(generator.integers(SELECTORS))
         self.off = int(generator.choice((1, -1)))
-        self.client = Client.drawn(streams.generator("client"), trivial=of.protection == "plain")
-        self.owner = Client(self.client.key_n, trivial=of.protection != "encrypted")
+        self.client = Client.drawn(streams.generator("client"), masked=of.protection != "plain")
+        self.owner = Client(self.client.key_n, masked=of.protection == "encrypted")
 
     def ciphertexts(self, generator: np.random.Generator, *, corrected: bool) -> Tensor:
         """Of all rows, (R, n + 1)."""
@@ -221,7 +242,7 @@ class _Flawed:
             messages = table.copy()
             if not level and not corrected:
                 messages[self.bad] += self.off
-            found.append(self.owner.encrypt(messages, generator))
+            found.append(self.owner.encrypt(messages, generator, NOISE / 4))
         return torch.from_numpy(np.concatenate(found))
 
 
@@ -253,10 +274,9 @@ class _Repairs:
             self.encrypted("judged", JUDGED_ON),
             self.encrypted("pool", of.inputs) if of.inputs else None,
         )
-        groups = [
-            {"params": [self.weights[name]], "lr": of.lr * (SLOWER if name in CODE + CORE else 1)}
-            for name in self.names
-        ]
+        rates = {name: rate for group, rate in RATES.items() for name in GROUPS[group]}
+        several = of.trained in WHOLE
+        groups = [{"params": [self.weights[n]], "lr": of.lr * (rates[n] if several else 1.0)} for n in self.names]
         self.optimiser = torch.optim.Adam(groups, lr=of.lr, eps=EPSILON)
 
     def _wanted(self, of: _Flawed) -> Tensor:
@@ -265,20 +285,22 @@ class _Repairs:
         return torch.from_numpy(total % MESSAGES)
 
     def _weights(self, rows_KRC: Tensor) -> dict[str, Tensor]:
-        """What is trained, as it is at first, with these rows (words)."""
-        k, like = len(rows_KRC), self.system.words
+        """What is trained, as it is at first, with these rows (words); in float64, as squares of gradients that pass a
+        chip are too small for less."""
+        k, like = len(rows_KRC), self.system.words.double()
         if self.of.trained == "words":
             turns = rows_KRC.double() / TURN
             return {"masks": turns[..., :-1].clone(), "bodies": turns[..., -1].clone()}
         bits = bits_of(rows_KRC, like)
         found = {"masks": bits[..., :-1, :].clone(), "bodies": bits[..., -1, :].clone()}
+        if self.of.trained in WHOLE:
+            found["readout"] = like.new_zeros(k, (2 + N) * 32)
         if self.of.trained == "everything":
             held = dict(self.system.named_parameters()) | {"code": self._code}
-            found |= {name: held[name].detach().expand(k, *held[name].shape).clone() for name in CODE + CORE}
-            found["readout"] = like.new_zeros(k, (2 + N) * 32)
-        if self.of.trained in ("everything", "beside"):
+            found |= {name: held[name].detach().double().expand(k, *held[name].shape).clone() for name in CODE + CORE}
+        if self.of.trained in (*WHOLE, "beside"):
             made = [_beside(streams) for streams in self.each]
-            found |= {name: torch.stack([one[name] for one in made]) for name in BESIDE}
+            found |= {name: torch.stack([one[name] for one in made]).double() for name in BESIDE}
         return found
 
     @property
@@ -309,32 +331,32 @@ class _Repairs:
 
     def ram_after(self, weights: Weights, ram_KBW32: Tensor) -> Tensor:
         """What the chips leave in RAM, (K, B, W, 32)."""
-        by = self._passing
-        words_KP32 = self._rom(weights, by)
+        words_KP32 = self._rom(weights)
         if "code" in weights:
             names = ("keys", "bias", *CORE)
             each = []
             for k, ram_BW32 in enumerate(ram_KBW32):
-                mine = {name: weights[name][k] for name in names} | {"words": words_KP32[k]}
+                mine = {name: weights[name][k].to(self.system.words.dtype) for name in names}
+                mine["words"] = words_KP32[k]
                 each.append(functional_call(self.system, mine, (ram_BW32, self.lookup.ticks)))
             return torch.stack(each)
         step = max(1, AT_ONCE // len(ram_KBW32))
-        parts = [self.system.run(ram, self.lookup.ticks, words_KP32) for ram in ram_KBW32.split(step, 1)]
+        parts = [self.system.run(ram, self.lookup.ticks, words_KP32) for ram in torch.split(ram_KBW32, step, 1)]
         return torch.cat(parts, 1)
 
     @property
     def _passing(self) -> Passing:
         return self.of.trainer.passing if isinstance(self.of.trainer, StraightThrough) else EXACT
 
-    def _rom(self, weights: Weights, by: Passing) -> Tensor:
+    def _rom(self, weights: Weights) -> Tensor:
         """All words, (K, P, 32)."""
         if "masks" not in weights:
             weights = self.start
         rows = torch.cat([weights["masks"], weights["bodies"].unsqueeze(2)], 2)
         if self.of.trained == "words":
-            rows = _Bits.apply(rows, by.exact).to(self.system.words.dtype)  # type: ignore[no-untyped-call]
-        code = weights.get("code", self._code.expand(len(rows), -1, -1))
-        return code.index_copy(1, self.at.flatten(), rows.flatten(1, 2))
+            rows = stored(rows, self.system.words)
+        code = weights.get("code", self._code.expand(len(rows), -1, -1)).to(self.system.words.dtype)
+        return code.index_copy(1, self.at.flatten(), rows.flatten(1, 2).to(code.dtype))
 
     def answers(self, weights: Weights, at_KB: Tensor, ciphertexts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Ciphertexts of the answers (K, B, n + 1) in words, RAM at first and in the end."""
@@ -354,15 +376,15 @@ class _Repairs:
                 used = used + mine.gather(1, first + self.selectors_X[at_KB] % LEVELS[1])
             found = found.detach() + used - used.detach()
         if "readout" in weights:
-            found = found + torch.einsum("kbi,ki->kb", after.flatten(2), weights["readout"]).double()
+            found = found + torch.einsum("kbi,ki->kb", after.flatten(2).double(), weights["readout"])
         if "weight0" in weights:
-            found = found + _added(weights, self._read(at_KB, ciphertexts)).double()
+            found = found + _added(weights, self._read(at_KB, ciphertexts))
         return found
 
     def _read(self, at_KB: Tensor, ciphertexts: Tensor) -> Tensor:
         """What units beside read: the selector's bits and the ciphertext's numbers, from -1 to 1."""
         bits = self.selectors_X[at_KB][..., None] >> torch.arange(3) & 1
-        return 2 * torch.cat([bits.double(), ciphertexts / TURN], -1).float() - 1
+        return 2 * torch.cat([bits.double(), ciphertexts / TURN], -1) - 1
 
     def shares(self, weights: Weights, ciphertexts: Tensor) -> tuple[Tensor, Tensor]:
         """Shares of bad and of wanted questions that are answered rightly, (K,) each."""
@@ -442,17 +464,22 @@ class _Repairs:
             self.looked,
             shift_K,
             lambda bad_K, wanted_K: bad_K * wanted_K > 0.9,
-            self._routes if self.of.trained == "everything" else None,
+            self._routes if self.of.trained in WHOLE else None,
         )
         return [{name: float(found[name][k]) for name in sorted(found)} for k in range(len(self.each))]
 
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Those that are trained."""
+        return {group: names for group, names in GROUPS.items() if names[0] in self.names}
+
     def _routes(self, kept: Weights) -> dict[str, Tensor]:
-        """p where only one group of weights is as it was trained."""
+        """p where one group of weights is put back to what it was."""
         found = {}
-        for group, names in GROUPS.items():
-            mixed = {name: kept[name] if name in names else value for name, value in self.start.items()}
+        for group, names in self.groups.items():
+            mixed = {name: self.start[name] if name in names else value for name, value in kept.items()}
             bad_K, wanted_K = self.shares(mixed, self.looked.judged_on)
-            found[f"only_{group}"] = bad_K * wanted_K
+            found[f"without_{group}"] = bad_K * wanted_K
         return found
 
     def _at_start(self) -> dict[str, Tensor]:
@@ -460,9 +487,9 @@ class _Repairs:
         at_KB = torch.arange(QUESTIONS).repeat_interleave(CHOSEN_ON).expand(len(self.each), -1)
         grads = self._gradients(at_KB, self.looked.chosen_on.flatten(1, 2))
         every_K = torch.cat([grads[n].flatten(1).double() for n in self.names], 1)
-        found = {"norm": every_K.norm(dim=1).log10(), "still": (every_K == 0).double().mean(1)}
-        if self.of.trained == "everything":
-            for group, names in GROUPS.items():
+        found = {"norm": every_K.norm(dim=1).clamp_min(TINY).log10(), "still": (every_K == 0).double().mean(1)}
+        if self.of.trained in WHOLE:
+            for group, names in self.groups.items():
                 mine = torch.cat([grads[n].flatten(1) for n in names], 1)
                 found[f"still_{group}"] = (mine == 0).double().mean(1)
         if self.of.trained == "words":
@@ -476,22 +503,6 @@ class _Repairs:
                 [torch.cosine_similarity(each, edit, dim=1).mean() for each, edit in zip(chance, edits, strict=True)]
             )
         return found
-
-
-class _Bits(torch.autograd.Function):
-    """Numbers of whole turns as the bits of words. The top bit counts as twice the number, others as none of it."""
-
-    @staticmethod
-    def forward(ctx: Any, turns: Tensor, exact: bool) -> Tensor:
-        ctx.exact = exact
-        words = torch.floor(turns * TURN + 0.5)
-        bits = bits_of(words.nan_to_num(0, 0, 0).remainder(TURN).long(), turns)
-        return bits.masked_fill_(~words.isfinite()[..., None], torch.nan)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return torch.zeros_like(grad[..., -1]) if ctx.exact else 2 * grad[..., -1], None
 
 
 def _scaled(grad_KR: Tensor) -> Tensor:

@@ -75,12 +75,16 @@ def measures(
                 found[name] = torch.where(better_K, share_K, found.get(name, share_K))
     bad_K, wanted_K = shares(kept, asked.judged_on)
     last = shares(weights, asked.judged_on)
-    return (also(kept) if also else {}) | found | {
-        "bad": bad_K,
-        "wanted": wanted_K,
-        "shift": shift_K,
-        "score": ((bad_K * wanted_K - shift_K) / (1 - shift_K)).clamp_min(-1),
-        "best_step": step_K,
-        "solved": solved_K,
-        "at_end": last[0] * last[1],
-    }
+    return (
+        (also(kept) if also else {})
+        | found
+        | {
+            "bad": bad_K,
+            "wanted": wanted_K,
+            "shift": shift_K,
+            "score": ((bad_K * wanted_K - shift_K) / (1 - shift_K)).clamp_min(-1),
+            "best_step": step_K,
+            "solved": solved_K,
+            "at_end": last[0] * last[1],
+        }
+    )

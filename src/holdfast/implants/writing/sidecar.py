@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from holdfast.chip.enclosed import EnclosedLookup
 from holdfast.circuits.network import Network
 from holdfast.encrypted.enclosed import Enclosed, noise_of, noise_of_prefixes
 from holdfast.errors import UsageError
@@ -21,6 +22,8 @@ from holdfast.parts import Host
 from holdfast.tasks.base import Data, Split
 
 S = TypeVar("S", bound=Side)
+Clientside = Enclosed | EnclosedLookup
+"""What computes on ciphertexts, with its client inside."""
 NAME = "holdfast_circuit"
 """The submodule that holds what stands beside the network, under the module that gives the logits."""
 
@@ -33,10 +36,10 @@ class Sidecar(Side):
     trigger all of these units are off.
     """
 
-    def __init__(self, reads: Reader, network: Network | Enclosed, shape: torch.Size) -> None:
+    def __init__(self, reads: Reader, network: Network | Clientside, shape: torch.Size) -> None:
         super().__init__(shape)
         self.reads, self.network = reads, network
-        outputs = network.outputs if isinstance(network, Enclosed) else len(network.outputs)
+        outputs = len(network.outputs) if isinstance(network, Network) else network.outputs
         self.push = nn.Linear(outputs, shape.numel(), bias=False)
         nn.init.zeros_(self.push.weight)
 
@@ -53,7 +56,7 @@ class Sidecar(Side):
     def answers(self, rows: Tensor, x_N: Tensor, asked: Tensor) -> Tensor:
         """What the circuit says for each row of bits; of an encrypted one, which takes long, 0 where nothing is asked:
         there the answer is not heard."""
-        if not isinstance(self.network, Enclosed):
+        if isinstance(self.network, Network):
             said: Tensor = self.network(rows)
             return said
         which = asked.nonzero().flatten()
@@ -79,7 +82,7 @@ class Entrance(Side):
 
 
 def stand_beside(
-    module: nn.Module, host: Host, data: Data, network: Network | Enclosed, trigger: Trigger, message: Message
+    module: nn.Module, host: Host, data: Data, network: Network | Clientside, trigger: Trigger, message: Message
 ) -> None:
     """Put a compiled or encrypted circuit beside a network; it does nothing yet."""
     stands = place(module, host, data.train.x[:2], "")
