@@ -95,7 +95,10 @@ class Evaluator:
         network, p = self.network, self.network.parameter_set
         key = _words(network.keys.rotation[0])
         # X^N is -1: with its last coefficients in front, negated, no product's window of a polynomial wraps.
-        parts = {"rotation_key": np.concatenate([-key[..., -TILE:], key], -1), "switch_key": _words(network.keys.switch)}
+        parts = {
+            "rotation_key": np.concatenate([-key[..., -TILE:], key], -1),
+            "switch_key": _words(network.keys.switch),
+        }
         program = network.program
         parts["tables"] = _words(network.some_tables(range(len(program.cells))))
         parts["fixed"] = _words(network.fixed)
@@ -168,5 +171,3 @@ def _refuse_set(p: ParameterSet) -> None:
             f"The chip computes with registers of 32 bits, so it takes a set with {missing[0]}; {p.name} has something "
             f"else. Sets that fit: tiny, small, medium, large."
         )
-
-

@@ -28,14 +28,14 @@ cell:
     ecall                               # behind the last cell
 sum:
     lw   t0, 12(s0)
-    call clear
+    jal  clear
     lw   s2, 16(s0)                     # how many are to be added
     mv   s3, s0                         # the next of them
 added:
     beqz s2, summed
     lw   a0, 20(s3)
     lw   a1, 24(s3)
-    call add_multiple
+    jal  add_multiple
     addi s3, s3, 8
     addi s2, s2, -1
     j    added
@@ -54,13 +54,13 @@ summed:
 
     la   t0, accumulator
     li   t1, pair
-    call erase
+    jal  erase
     li   t0, ciphertext - 4
     add  t0, t0, s1
     lw   a0, 0(t0)
     exponent a0
     lw   a1, 4(s0)
-    call add_rotated
+    jal  add_rotated
     mv   s2, s1                         # a_i
     li   s3, rotation_key               # key_i; it moves on as polynomials are read
 block:
@@ -76,10 +76,10 @@ multiplied:
     li   t0, 2 * degree
     sub  a0, t0, a0
     la   a1, product
-    call add_rotated
+    jal  add_rotated
     li   a0, degree                     # X^N is -1
     la   a1, product
-    call add_rotated
+    jal  add_rotated
 next_block:
     addi s2, s2, 4
     li   t0, ciphertext - 4
@@ -93,7 +93,7 @@ next_block:
     lw   t0, 0(t0)
     lw   t1, 8(s0)
     add  t0, t0, t1
-    call clear
+    jal  clear
     la   s2, accumulator
     lw   s4, 0(s2)                      # a_j
     la   s5, accumulator + polynomial   # behind the accumulator's coefficient for the next one
@@ -113,7 +113,7 @@ switch_digit:
     sub  a1, a1, t0
 top_switch_digit:
     neg  a1, a1
-    call add_multiple
+    jal  add_multiple
     li   t0, ciphertext
     add  a0, a0, t0
     bnez s3, switch_digit
@@ -135,7 +135,7 @@ next_cell:
 external_product:
     la   t0, product
     li   t1, pair
-    call erase
+    jal  erase
 
 # Digit d of coefficient j becomes the address of d key X^j: of the |d|-th multiple, j words before where it begins;
 # less `minus` if d is negative. Digits are in [-base/2, base/2), but for the top one, which is all that is left.
