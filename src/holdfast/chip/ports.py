@@ -49,7 +49,7 @@ class Ports:
 
     def __init__(self, core: Recurrent, lanes: int) -> None:
         tick = core.tick
-        _refuse_other(tick)
+        refuse_other(tick)
         self._rows = Rows(tick, lanes)
         self._values_RB = values_RB = self._rows.values_RB
         self._in = {port.name: values_RB[port.bits[0] : port.bits[-1] + 1] for port in tick.input_ports}
@@ -106,7 +106,11 @@ def _sums_of_asked(tick: Network) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def _refuse_other(tick: Network) -> None:
+def refuse_other(tick: Network) -> None:
+    """
+    Raises:
+        UsageError: the network is none of the core.
+    """
     widths = {port.name: len(port.bits) for port in (*tick.input_ports, *tick.output_ports)}
     for name, width in (INPUTS | OUTPUTS).items():
         if widths.get(name) != width:

@@ -4,6 +4,7 @@ Shapes: B inputs at once, I input bits, O output bits, R rows (inputs first), E 
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from holdfast.circuits.layers import MANTISSA, Layers
 from holdfast.circuits.netlist import Port
+from holdfast.circuits.passing import rule
 from holdfast.circuits.stages import compute, stages_of, stretches, sums
 from holdfast.errors import HoldfastError, UsageError
 
@@ -26,7 +29,8 @@ class Network(nn.Module):
 
     `weight` and `bias` are the circuit's numbers, all trainable; what is not connected stays so. Values are held
     rows first, (R, B), so that a sum reads whole stretches of memory. Forward and backward take time and memory
-    proportional to the weights, and not to the square of the width. There is no second derivative.
+    proportional to the weights, and not to the square of the width. There is no second derivative. Gradients are exact
+    unless `passing` says otherwise.
 
     Exact in the dtypes that `exact_in` names, on every machine and in every order of summation. In another one, after
     `net.half()` for instance, its bits would be wrong, so `forward` refuses.
@@ -58,6 +62,10 @@ class Network(nn.Module):
         self.weight = nn.Parameter(torch.from_numpy(layers.weights).to(dtype))
         self.bias = nn.Parameter(torch.from_numpy(layers.bias).to(dtype))
         outputs = np.array([row for port in layers.output_ports for row in port.bits], np.int64)
+        self.again = False
+        """Whether the backward pass computes the rows again, in the same memory each time, instead of keeping them. One
+        tick of many is cheaper so: fresh memory takes longer than the rows do."""
+        self._scratch = _Scratch()
         self._keep("outputs", outputs)
         self._keep("starts", layers.starts)
         self._keep("indices", layers.indices)
@@ -104,6 +112,23 @@ class Network(nn.Module):
                 f"{self.name} is not exact in {self.weight.dtype}: its sums reach {self.bound:.3g} steps. Keep it in "
                 f"one of {', '.join(self.exact_in)}: net.to(torch.{self.exact_in[-1]})."
             )
+
+    def rows_of_weights(self) -> Tensor:
+        """Of each weight the row that sums it, of those behind the inputs."""
+        return torch.repeat_interleave(torch.arange(len(self.starts) - 1, device=self.starts.device), self.starts.diff())
+
+    def sizes(self, weight: Tensor) -> Tensor:
+        """Of each row the sum of its weights' sizes; 1 where it reads nothing."""
+        total = weight.new_zeros(len(self.starts) - 1).index_add_(0, self.rows_of_weights(), weight.abs())
+        return torch.where(total > 0, total, 1.0)
+
+    def scratch(self, name: str, x_BI: Tensor) -> Tensor:
+        """Memory for all rows (R, B), the same each time."""
+        held = self._scratch.get(name)
+        shape = self.inputs + len(self.bias), len(x_BI)
+        if held is None or held.shape != shape or held.dtype != x_BI.dtype or held.device != x_BI.device:
+            held = self._scratch[name] = x_BI.new_empty(shape)
+        return held
 
     def rows(self, x_BI: Tensor, into: Tensor | None = None) -> Tensor:
         """What every row is, inputs first, as (R, B); without gradients.
@@ -166,39 +191,69 @@ class Network(nn.Module):
         return cls(layers, held["weight"].dtype, bound=bound), said
 
 
+class _Scratch(dict[str, Tensor]):
+    """Memory that is used again and again; copies of a network have their own."""
+
+    def __deepcopy__(self, memo: object) -> "_Scratch":
+        return _Scratch()
+
+    def __reduce__(self) -> tuple[type["_Scratch"], tuple[()]]:
+        return _Scratch, ()
+
+
 class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_BI: Tensor, weight: Tensor, bias: Tensor, net: Network) -> Tensor:
-        values_RB = x_BI.new_empty(net.inputs + len(bias), len(x_BI))
-        _fill(values_RB, x_BI, weight, bias, net)
-        ctx.save_for_backward(values_RB, weight)
-        ctx.net = net
+        by, slopes = rule(), []
+        kept = net.again and any(ctx.needs_input_grad)
+        values_RB = net.scratch("values", x_BI) if kept else x_BI.new_empty(net.inputs + len(bias), len(x_BI))
+        _fill(values_RB, x_BI, weight, bias, net, None if kept or by.exact else lambda z: slopes.append(by.slopes(z)))
+        ctx.save_for_backward(x_BI if kept else values_RB, weight, bias)
+        ctx.net, ctx.by, ctx.slopes, ctx.kept = net, by, slopes, kept
         return values_RB[net.outputs].T
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_BO: Tensor) -> tuple[Tensor | None, ...]:
-        values_RB, weight = ctx.saved_tensors
+        values_RB, weight, bias = ctx.saved_tensors
         net: Network = ctx.net
-        grad_RB = torch.zeros_like(values_RB).index_add_(0, net.outputs, grad_BO.T.contiguous())
+        by, slopes = ctx.by, list(ctx.slopes)
+        if ctx.kept:
+            x_BI, values_RB = values_RB, net.scratch("values", values_RB)
+            _fill(values_RB, x_BI, weight, bias, net, None if by.exact else lambda z: slopes.append(by.slopes(z)))
+            grad_RB = net.scratch("gradients", x_BI).zero_()
+        else:
+            grad_RB = torch.zeros_like(values_RB)
+        grad_RB.index_add_(0, net.outputs, grad_BO.T.contiguous())
         # The gradient of each row's sum: what its readers hand back, where its unit is on.
         by_reader = weight[net.reader_weights]
+        sizes_R1 = net.sizes(weight)[:, None] if by.normalised else None
         for (rows, at), relu in zip(reversed(net._backward), [*reversed(net.relus), False], strict=True):
             grad_RB[rows] += sums(grad_RB[net.inputs :], net.reader_offsets[rows], net.readers[at], by_reader[at])
             if relu:
-                grad_RB[rows] *= values_RB[rows] > 0
+                grad_RB[rows] *= slopes.pop() if slopes else values_RB[rows] > 0
+            if relu and sizes_R1 is not None:
+                grad_RB[rows] /= sizes_R1[rows.start - net.inputs : rows.stop - net.inputs]
         of_rows = grad_RB[net.inputs :]
+        of_x = grad_RB[: net.inputs].T.clone() if ctx.needs_input_grad[0] else None
         of_weight = of_bias = None
         if ctx.needs_input_grad[1]:
-            bags = torch.repeat_interleave(torch.arange(len(of_rows), device=weight.device), net.starts.diff())
             of_weight = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-                of_rows, values_RB, net.indices, net.starts[:-1], bags, 0
+                of_rows, values_RB, net.indices, net.starts[:-1], net.rows_of_weights(), 0
             )
         if ctx.needs_input_grad[2]:
             of_bias = of_rows.sum(1)
-        return (grad_RB[: net.inputs].T if ctx.needs_input_grad[0] else None), of_weight, of_bias, None
+        return of_x, of_weight, of_bias, None
 
 
-def _fill(values_RB: Tensor, x_BI: Tensor, weight: Tensor, bias: Tensor, net: Network) -> None:
+def _fill(
+    values_RB: Tensor,
+    x_BI: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    net: Network,
+    summed: Callable[[Tensor], None] | None = None,
+) -> None:
     """Every row, stage by stage."""
     values_RB[: net.inputs] = x_BI.T
-    compute(values_RB, stages_of(net, values_RB, weight, bias))
+    compute(values_RB, stages_of(net, values_RB, weight, bias), summed)

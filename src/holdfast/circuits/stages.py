@@ -1,6 +1,6 @@
 """How rows are computed: stage by stage, each from earlier rows. (R rows, inputs first; B inputs at once.)"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -47,11 +47,19 @@ def stages_of(net: "Network", values_RB: Tensor, weight: Tensor, bias: Tensor) -
         yield Stage(out_RB[rows], net.offsets[rows], net.indices[at], weight[at], bias_R1[rows], relu)
 
 
-def compute(values_RB: Tensor, stages: Iterable[Stage]) -> None:
-    """Every row from the inputs, which stand in the first."""
+def compute(values_RB: Tensor, stages: Iterable[Stage], summed: Callable[[Tensor], None] | None = None) -> None:
+    """Every row from the inputs, which stand in the first.
+
+    Args:
+        values_RB: the rows.
+        stages: what is computed.
+        summed: called with what the units of a stage sum, before they are units.
+    """
     for out, offsets, indices, weight, bias_R1, relu in stages:
         torch.add(sums(values_RB, offsets, indices, weight), bias_R1, out=out)
         if relu:
+            if summed:
+                summed(out)
             out.relu_()
 
 

@@ -1,9 +1,10 @@
-"""Gradients that pass what an encrypted program cuts off."""
+"""Gradients that pass what an encrypted program cuts off, and a chip's gates."""
 
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from holdfast.circuits.passing import EXACT, Passing, passing
 from holdfast.encrypted.descent import Backward
 from holdfast.encrypted.trained import backward
 from holdfast.errors import UsageError, nearest, number, whole
@@ -32,8 +33,13 @@ class _Through(Term):
     def rule(self) -> Backward:
         raise NotImplementedError
 
+    @property
+    def passing(self) -> Passing:
+        """By which gradients pass the units of compiled circuits."""
+        return EXACT
+
     def around(self, nets: Nets, compute: Compute) -> Gradients:
-        with backward(self.rule):
+        with backward(self.rule), passing(self.passing):
             return compute()
 
 
@@ -43,12 +49,16 @@ class StraightThrough(_Through):
 
     A digit d_k of x = sum_k d_k u_k counts as x / u_k: the most significant alone (`digits="first"`) or each (`"all"`).
     `damping` multiplies what passes digits. `normalised`: block by block, each example's gradient gets back the norm
-    that it had behind the block. Elsewhere in a network nothing changes. After Bengio, Leonard & Courville 2013, arXiv
-    1308.3432.
+    that it had behind the block. After Bengio, Leonard & Courville 2013, arXiv 1308.3432.
+
+    In compiled circuits, and so in a chip's ticks, a unit passes where one bit's flip would turn it on or off
+    (`circuits.passing`): what it passes if it is off is multiplied by `damping`; `normalised`: divided by the sum of its
+    weights' sizes. Elsewhere in a network nothing changes.
 
     When it misleads: keys are masked, so products of digits with them wrap modulo one turn, and the gradient that
     passes is one of a function without wraps. Raw, its norm grows by some powers of ten with each entry of the key
-    (`normalised` and `damping` are against that), and overflows at last: the nets then count as diverged.
+    (`normalised` and `damping` are against that), and overflows at last: the nets then count as diverged. Through a chip
+    it is not a number after some 30 ticks; damped by 2^-10 its signs are right.
     """
 
     digits: Literal["first", "all"] = "first"
@@ -74,6 +84,10 @@ class StraightThrough(_Through):
     @property
     def rule(self) -> Backward:
         return Backward(self.digits, self.damping, self.normalised, self.half_width)
+
+    @property
+    def passing(self) -> Passing:
+        return Passing(False, self.damping, self.normalised)
 
 
 @dataclass(frozen=True, kw_only=True)

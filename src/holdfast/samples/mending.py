@@ -40,6 +40,7 @@ def measures(
     asked: Asked,
     shift_K: Tensor,
     is_solved: Callable[[Tensor, Tensor], Tensor],
+    also: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None,
 ) -> dict[str, Tensor]:
     """`bad`, `wanted`, `shift`, `score`, `best_step`, `solved`, `at_end` of each net, and with a pool `seen_bad` and
     `seen_wanted`: see `Repair`.
@@ -51,6 +52,7 @@ def measures(
         asked: the inputs.
         shift_K: p of the best constant shift.
         is_solved: of shares, whether a net has mended its program.
+        also: what else is measured, of the weights at the best look.
     """
     k = len(shift_K)
     best_K, seen_K = torch.full((k,), -1.0), torch.full((k,), -1.0)
@@ -73,7 +75,7 @@ def measures(
                 found[name] = torch.where(better_K, share_K, found.get(name, share_K))
     bad_K, wanted_K = shares(kept, asked.judged_on)
     last = shares(weights, asked.judged_on)
-    return found | {
+    return (also(kept) if also else {}) | found | {
         "bad": bad_K,
         "wanted": wanted_K,
         "shift": shift_K,
