@@ -66,7 +66,7 @@ class Evaluator:
         multiples = (p.degree // 8 + 2) * (gadget.base // 2 * 18 + 28)
         blocks = p.n * (4 * gadget.digits * (sums + multiples) + p.degree * (90 + 40 * gadget.digits))
         switch = p.degree * p.switch.digits * (10 + p.switch.base.bit_length() * (2 + 6 * (p.n + 1)))
-        return (blocks + switch) * len(self.network.program.cells)
+        return (blocks + switch) * len(self.network.program.cells) + 30 * (p.n + 1) * self._count
 
     def write(self, memory: Memory, ciphertexts: Tensor) -> None:
         """Put what is to be computed on into the lanes' RAM: (B, I, n+1), whole numbers of ticks of 2^32.
