@@ -62,6 +62,7 @@ class Evaluator:
     def ticks(self) -> int:
         """About so many ticks a lane needs; what is random in ciphertexts makes some per cent of difference."""
         p, gadget = self.network.parameter_set, self.network.parameter_set.gadgets[0]
+        # Of loops in evaluator.s: how often they are run times their instructions, loads counted twice.
         sums = p.degree // TILE * (p.degree * 55 + 60)
         multiples = (p.degree // 8 + 2) * (gadget.base // 2 * 18 + 28)
         blocks = p.n * (4 * gadget.digits * (sums + multiples) + p.degree * (90 + 40 * gadget.digits))

@@ -6,7 +6,7 @@
 # What evaluator.py says: n, log_degree, digits, log_base, log_unit (of the rotation), switch_digits, switch_log_base,
 # switch_log_unit; count, how many ciphertexts RAM holds; and the addresses in ROM of cells, rotation_key, switch_key.
 #
-# There are no stack and no calling convention. Throughout: s0 is in the list of cells, s1 where the result will be.
+# There is no stack, and all registers are alike. Throughout: s0 is in the list of cells, s1 where the result will be.
 
 .equ degree, 1 << log_degree
 .equ ciphertext, 4 * (n + 1)            # bytes; a, then b
@@ -16,8 +16,8 @@
 .equ extended, tile + polynomial        # a key's polynomial, in front of it its last 16 coefficients, negated
 .equ minus, 1 << 31                     # all of RAM is above; an address below, off by this, is of what to subtract
 
-# A cell is six words: where its result goes, its table (0: the sum is the result), what is added to a bootstrapping's
-# result, what the sum's b begins with, how many ciphertexts it adds, and of each of these address and weight.
+# A cell is five words: where its result goes, its table (0: the sum is the result), what is added to what comes out of
+# it, what the sum's b begins with, how many ciphertexts are added; and two words for each of these, address and weight.
 
 .globl _start
 _start:
