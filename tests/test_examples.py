@@ -14,8 +14,10 @@ from holdfast.recipes import load_recipe
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def ran(script, cwd):
-    done = subprocess.run([sys.executable, str(script)], cwd=cwd, capture_output=True, text=True, check=False)
+def ran(script, cwd, *arguments):
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -25,6 +27,15 @@ def test_from_scratch_plants_and_measures(tmp_path):
     readings = [[float(x) for x in re.findall(r"(-?\d\.\d\d) \(", line)] for line in lines[2:]]
     assert len(readings) == 10
     assert all(row[0] > 0.9 and row[-1] < row[0] for row in readings)
+
+
+def test_a_gate_is_computed_on_the_chip_under_encryption(tmp_path):
+    pytest.importorskip("amaranth")
+    pytest.importorskip("pyosys")
+    said = ran(EXAMPLES / "chip_encrypted.py", tmp_path, "--quick")
+    assert "to the coefficient: True" in said
+    function, decrypted = (line.split()[-1] for line in said.splitlines()[-2:])
+    assert function == decrypted
 
 
 def test_a_suspect_checkpoint_is_judged(tmp_path):
