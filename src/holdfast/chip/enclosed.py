@@ -55,7 +55,7 @@ class EnclosedLookup(nn.Module):
 
     @torch.no_grad()
     def hold(self, table: tuple[int, ...], seed: int, *, trivial: bool = False) -> None:
-        """Take over a client's key, drawn from the seed, and a table that it has encrypted (`trivial`: without masks)."""
+        """Take over a client's key, drawn from the seed, and a table that it encrypts (`trivial`: without masks)."""
         generator = np.random.Generator(np.random.Philox(key=seed))
         client = Client.drawn(generator)
         owner = Client(client.key_n, masked=not trivial)
