@@ -153,9 +153,9 @@ class _ChipPlan:
     bypass: int
 
 
-_LOOKUPS = {"own": ChipRepair(), "shared": ChipRepair(sharing="shared")}
+_LOOKUPS = {"own": ChipRepair(steps=60), "shared": ChipRepair(sharing="shared", steps=60)}
 CHIP_PLANS: dict[Size, _ChipPlan] = {
-    "quick": _ChipPlan(_LOOKUPS, ("words", "bits"), 24, 32, 400),
+    "quick": _ChipPlan(_LOOKUPS, ("words", "bits"), 20, 32, 200),
     "full": _ChipPlan(
         {kind: replace(program, steps=200, batch=32) for kind, program in _LOOKUPS.items()},
         ("words", "bits", "everything"), 40, 100, 1000,
