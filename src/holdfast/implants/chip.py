@@ -1,7 +1,7 @@
 """Chip: a CPU beside a network, with a program that computes on ciphertexts."""
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ class Chip(Enclosing):
     selector is in the clear, and n = 4 protects nothing against who looks for the key.
     """
 
-    circuit: Netlist | Callable[..., Any] | str | Path = ""
-    """Made from `table`; leave it out."""
+    circuit: Netlist | Callable[..., Any] | str | Path = field(init=False)
+    """Made from `table`."""
     _: KW_ONLY
     table: tuple[int, ...] = TABLE
 
@@ -53,8 +53,6 @@ class Chip(Enclosing):
         object.__setattr__(self, "table", tuple(self.table))
         if len(self.table) != SELECTORS or not all(0 <= row < MESSAGES for row in self.table):
             raise UsageError(f"A chip's table has {SELECTORS} rows from 0 to {MESSAGES - 1}; got {self.table}.")
-        if self.circuit != "" and self.circuit != _netlist(self.table):
-            raise UsageError("A chip's circuit is made from its table. Leave `circuit` out, and give `table`.")
         object.__setattr__(self, "circuit", _netlist(self.table))
         super().__post_init__()
 
