@@ -109,8 +109,8 @@ def drawn(tick: Network) -> str:
     state = [
         "state, as bits", f"registers: {registers:,}", "pc: 32", "what it waits for: 8", "",
         "from memory", "instruction: 32", "loaded word: 32", "",
-        "ROM: a row of units,", "one for each word,", "1 at its address; what", "is read are their", "weights: the program",
-        "",
+        "ROM: a row of units,", "one for each word,", "1 at its address; what", "is read are their",
+        "weights: the program", "",
         "RAM: state, written", "by products of bits",
     ]  # fmt: skip
     end = LEFT + COLUMN * len(groups)
