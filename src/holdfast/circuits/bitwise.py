@@ -14,16 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from holdfast.circuits.compiler import llvm
 from holdfast.circuits.netlist import AND, FALSE, Netlist
-from holdfast.errors import HoldfastError, UsageError
-
-try:
-    import llvmlite.binding as llvm
-except ModuleNotFoundError:
-    raise HoldfastError(
-        "Words of bits are computed by code that LLVM compiles, which is not installed. Install it: pip install "
-        '"holdfast[encrypted]". Network does without.'
-    ) from None
+from holdfast.errors import UsageError
 
 WORDS = (1, 2, 4, 8)
 """How many can be computed on at once: what LLVM lays out as vectors without gaps, up to the widest registers."""

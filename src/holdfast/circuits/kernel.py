@@ -13,16 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from holdfast.circuits.compiler import njit
 from holdfast.circuits.network import Network
-from holdfast.errors import HoldfastError, UsageError
-
-try:
-    from numba import njit
-except ModuleNotFoundError:
-    raise HoldfastError(
-        'The kernel is compiled by numba, which is not installed. Install it: pip install "holdfast[encrypted]". '
-        "Network does without."
-    ) from None
+from holdfast.errors import UsageError
 
 BLOCK = 128
 """Inputs that go through the layers together: as many as leave their rows in a core's cache."""
