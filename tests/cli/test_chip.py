@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from chip.assembled import A0, ECALL, FIBONACCI, op, words
+from holdfast.chip.engines.base import ENGINES
 from holdfast.cli import main
 
 
@@ -49,12 +50,39 @@ def test_as_json_with_lanes(fibonacci, capsys):
     assert typed("run", fibonacci, "--at", "0x40", "--lanes", 3, "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert {key: record[key] for key in ("ticks", "instructions")} == {"ticks": 144, "instructions": 3 * 143}
-    assert set(record) == {"program", "ticks", "instructions", "seconds", "ticks_per_second", "lanes"}
+    assert set(record) == {
+        "program", "engine", "ticks", "instructions", "seconds", "ticks_per_second", "lanes",
+    }  # fmt: skip
     assert record["lanes"][0] == record["lanes"][2]
     lane = record["lanes"][0]
     said = {"done": True, "runs": False, "cause": "ecall", "pc": 0x68, "address": None, "ticks": 144}
     assert lane | said == lane
     assert (lane["outputs"][-1], lane["registers"]["s1"], "a0" in lane["registers"]) == (4181, 0x1000_0000, False)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_says_the_same_and_which_it_is(fibonacci, capsys, engine):
+    asked = ["run", fibonacci, "--at", 0, "--lanes", 2]
+    assert typed(*asked, "--engine", engine, "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert typed(*asked, "--json") == 0
+    fastest = json.loads(capsys.readouterr().out)
+    assert (record["engine"], fastest["engine"]) == (engine, "bits")
+    assert (record["lanes"], record["ticks"]) == (fastest["lanes"], fastest["ticks"])
+    assert typed(*asked, "--engine", engine) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(f"of all lanes (engine {engine})")
+    assert typed(*asked, "--engine", engine, "--trace") == 0
+    assert "       2  00000004  addi t2,zero,1                t2 = 0x00000001\n" in capsys.readouterr().out
+
+
+def test_without_numba_it_says_so_and_runs_the_network(fibonacci, capsys, monkeypatch):
+    monkeypatch.setattr("holdfast.chip.engines.base.fastest", lambda: "network")
+    assert typed("run", fibonacci, "--at", 0, "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["engine"] == "network"
+    assert "the engine is network. Others" in said.err
+    assert typed("run", fibonacci, "--at", 0, "--engine", "network") == 0
+    assert "Others" not in capsys.readouterr().err
 
 
 def test_lanes_that_are_alike_are_said_once(fibonacci, capsys):
@@ -104,6 +132,8 @@ def test_who_stops_it_reads_where_it_is(fibonacci, capsys, monkeypatch):
         (["--at", "2"], "expected an address of an instruction"),
         (["--at", "0", "--cycles", "0"], "needs cycles of 1 or more; got 0"),
         (["--at", "0", "--lanes", "5000"], "--lanes is 4,096 at most; got 5,000"),
+        (["--at", "0", "--engine", "bit"], "Unknown engine 'bit'. Perhaps you meant 'bits'"),
+        (["--at", "0", "--engine", "c"], "Unknown engine 'c'. Valid: bits, kernel, network."),
         (["--at", "0", "--ram", "3"], "RAM lies at an address that is a multiple of 4"),
         (["--at", "0", "--output", "1"], "The output word has an address that is a multiple of 4"),
     ],

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.circuits.compiler import llvm
+from holdfast.circuits.compiler import intrinsic, ir, llvm, types
 from holdfast.circuits.netlist import AND, FALSE, Netlist
 from holdfast.errors import UsageError
 
+LANES = 64
+"""Of a word."""
 WORDS = (1, 2, 4, 8)
 """How many can be computed on at once: what LLVM lays out as vectors without gaps, up to the widest registers."""
 STRETCH = 256
@@ -220,3 +222,17 @@ def _compiled(netlist: Netlist, words: int) -> tuple[Any, int]:
     code = llvm.create_mcjit_compiler(module, machine)
     code.finalize_object()
     return code, code.get_function_address("step")
+
+
+@intrinsic
+def call(typing: Any, address: Any, words_in: Any, words_out: Any) -> Any:
+    """In compiled functions: what `Bitwise` does, given its `address` and those of words in and out."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, pointer])
+        function = builder.inttoptr(arguments[0], kind.as_pointer())
+        builder.call(function, [builder.inttoptr(each, pointer) for each in arguments[1:]])
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp, types.uintp), build

@@ -38,6 +38,9 @@ class ChipRun:
     """Address of that RAM."""
     output: str = "0x10000000"
     """Address of the output word: what a program stores there is printed."""
+    engine: str | None = None
+    """Who computes the ticks, to the same bits: network (PyTorch), kernel (its sums in a compiled loop), bits (its
+    circuit on words of bits). Default: the fastest that is there."""
     trace: bool = False
     """A line for each instruction of the first lane: tick, pc, instruction, what it changed."""
     json: bool = False
@@ -50,6 +53,7 @@ class ChipRun:
         from holdfast.errors import UsageError, counted
 
         counted("chip run", cycles=self.cycles, lanes=self.lanes)
+        engine = _engine(self.engine)
         if self.lanes > MOST_LANES:
             raise UsageError(f"--lanes is {MOST_LANES:,} at most; got {self.lanes:,}.")
         ram = Ram(_number("ram-at", self.ram_at), _number("ram", self.ram))
@@ -59,7 +63,7 @@ class ChipRun:
         from holdfast.chip.machine import Machine
         from holdfast.engines.base import one_thread
 
-        machine = Machine([program] * self.lanes, ram=ram, output=output)
+        machine = Machine([program] * self.lanes, ram=ram, output=output, engine=engine)
         began = time.perf_counter()
         # Its sums are so small that two threads wait for one another. Interrupted, lanes say where they are.
         with one_thread(), suppress(KeyboardInterrupt):
@@ -93,6 +97,7 @@ class ChipRun:
             )
         return {
             "program": str(self.program),
+            "engine": machine.engine,
             "ticks": machine.ticks,
             "instructions": sum(lane["instructions"] for lane in lanes),
             "seconds": seconds,
@@ -109,6 +114,8 @@ class ChipTest:
 
     folder: tyro.conf.Positional[Path]
     """A checkout of github.com/riscv-software-src/riscv-tests."""
+    engine: str | None = None
+    """Who computes the ticks, as of `chip run`."""
     json: bool = False
     """Print one JSON object."""
 
@@ -116,12 +123,12 @@ class ChipTest:
         """Compile and run them. Exit status 1 if one fails that is not declared out."""
         from holdfast.chip.riscv_tests import GP, MOST_TICKS, build_tests, result
 
-        programs = build_tests(self.folder)
+        engine, programs = _engine(self.engine), build_tests(self.folder)
 
         from holdfast.chip.machine import Machine
         from holdfast.engines.base import one_thread
 
-        machine = Machine(list(programs.values()))
+        machine = Machine(list(programs.values()), engine=engine)
         began = time.perf_counter()
         with one_thread(), _progress(f"running {len(programs)} tests", MOST_TICKS) as watch:
             machine.run(MOST_TICKS, watch)
@@ -137,6 +144,7 @@ class ChipTest:
             "declared_out": results.count("declared out"),
             "failed": results.count("failed"),
             "total": len(tests),
+            "engine": machine.engine,
             "ticks": machine.ticks,
             "seconds": seconds,
             "tests": tests,
@@ -156,6 +164,23 @@ class Chip:
     def run(self) -> int:
         """Do it; the exit status."""
         return self.what.run()
+
+
+def _engine(named: str | None) -> str:
+    """That, or the fastest that is there."""
+    from holdfast.chip.engines.base import fastest, refuse_unknown
+
+    if named is not None:
+        refuse_unknown(named)
+        return named
+    engine = fastest()
+    if engine == "network":
+        print(
+            "holdfast: the engine is network. Others are up to hundreds of times as fast, and need numba: "
+            'pip install "holdfast[encrypted]"',
+            file=sys.stderr,
+        )
+    return engine
 
 
 def _number(option: str, text: str) -> int:
@@ -204,7 +229,7 @@ def _said(record: dict[str, Any]) -> str:
     if len(lanes) > 1:
         rate += f", {len(lanes) * record['ticks_per_second']:,.0f} of all lanes"
     lines = [
-        f"ticks         {record['ticks']:,} in {record['seconds']:.2f} s: {rate}",
+        f"ticks         {record['ticks']:,} in {record['seconds']:.2f} s: {rate} (engine {record['engine']})",
         f"instructions  {record['instructions']:,}",
     ]
     alike: dict[str, list[int]] = {}
@@ -228,4 +253,5 @@ def _said_of_tests(record: dict[str, Any]) -> str:
         for test in record["tests"]
     ]
     counts = f"{record['passed']} of {record['total']} passed, {record['declared_out']} declared out, "
-    return "\n".join(lines) + f"\n{counts}{record['failed']} failed, in {record['ticks']:,} ticks"
+    how = f"in {record['ticks']:,} ticks (engine {record['engine']})"
+    return "\n".join(lines) + f"\n{counts}{record['failed']} failed, {how}"

@@ -1,6 +1,7 @@
 """What a machine asks of the engine that computes its ticks, and which engines there are. (B lanes.)"""
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
@@ -63,7 +64,7 @@ class Engine(Protocol):
 def fastest() -> str:
     """The fastest engine that can be loaded here."""
     try:
-        import holdfast.chip.engines.bits
+        import_module("holdfast.chip.engines.bits")
     except HoldfastError:
         return "network"
     return "bits"

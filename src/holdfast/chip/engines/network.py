@@ -50,7 +50,8 @@ class NetworkEngine:
             before = len(events)
             self._ports.set("rdata", self._access(asked, events))
             if any(event.kind != Kind.OUTPUT for event in events[before:]):
-                most = int(asked.halted_B.amax())
+                wanted, most = int(asked.access_B.amax()), int(asked.halted_B.amax())
+                self.asked = asked if wanted else None
         self.waited_B += asked.waits_B
         self.halted_B -= asked.halted_B
         self.pc_B = asked.pc_B
