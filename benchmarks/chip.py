@@ -43,9 +43,8 @@ from holdfast.circuits.stages import Rows
 
 LANES, RAM = (1, 64, 256), Ram(0x8000_0000, 1 << 16)
 MANY = {"network": LANES, "kernel": (*LANES, 4096), "bits": (*LANES, 4096)}
-RATES = {"network": 1.5e5, "kernel": 2e5, "bits": 1e7, "verilator": 5e6, "cxxrtl": 2e6}
-"""About how many ticks of all lanes take a second: how long to run for a figure."""
-ROUNDS = 9
+ROUNDS, LEAST_S = 9, 0.1
+"""How often, and how long at least, something runs for a figure."""
 LOOP = """
     800002b7 0002a503 fff50513 fe051ee3
     00100393 00730433 00038313 00040393 0082a023 0002a483 009282a3 00158593 00000013 fe0590e3 fddff06f
@@ -131,6 +130,14 @@ def csr(lanes: int) -> Callable[[], None]:
     return tick
 
 
+def enough(run: Callable[[int], float], least: float) -> int:
+    """Ticks that take so many seconds."""
+    ticks = 1
+    while run(ticks) < least:
+        ticks *= 2
+    return ticks
+
+
 def seconds(what: Callable[[], object], ticks: int) -> float:
     began = time.perf_counter()
     for _ in range(ticks):
@@ -146,7 +153,7 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="Sparse")  # CSR is in beta, says the first of them
     say = (lambda _: None) if asked.json else partial(print, flush=True)
-    share = 0.02 if asked.quick else 0.2
+    least = LEAST_S / (10 if asked.quick else 1)
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
@@ -162,13 +169,13 @@ def main() -> None:
         engines = MANY if fastest() == "bits" else {"network": MANY["network"]}
         made = {(engine, lanes): machine(lanes, engine) for engine, many in engines.items() for lanes in many}
         rates: dict[str | tuple[str, int], list[float]] = {each: [] for each in (*paths, *made)}
+        runs: dict[str | tuple[str, int], Callable[[int], float]] = {}
+        runs |= {name: lambda ticks, path=path: simulated(path, ticks)[0] for name, path in paths.items()}
+        runs |= {key: lambda ticks, run=each.run: seconds(partial(run, ticks), 1) for key, each in made.items()}
+        ticks = {which: enough(run, least) for which, run in runs.items()}
         for _ in range(ROUNDS):
-            for name, path in paths.items():
-                ticks = int(share * RATES[name])
-                rates[name].append(ticks / simulated(path, ticks)[0])
-            for (engine, lanes), each in made.items():
-                ticks = int(share * RATES[engine] / (lanes if lanes > 64 else 1 + lanes / 8)) or 1
-                rates[engine, lanes].append(ticks / seconds(partial(each.run, ticks), 1))
+            for which, run in runs.items():
+                rates[which].append(ticks[which] / run(ticks[which]))
     for name in paths:
         figures[name] = round(median(rates[name]))
         say(f"{name}: {figures[name]:,} ticks a second ({min(rates[name]):,.0f} to {max(rates[name]):,.0f})")

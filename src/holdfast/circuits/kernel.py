@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from holdfast.circuits.compiler import njit
+from holdfast.circuits.compiler import njit, zeros
 from holdfast.circuits.network import Network
 from holdfast.errors import UsageError
 
@@ -74,7 +74,7 @@ class Kernel:
             )
         x_IB = np.ascontiguousarray(x_BI.detach().to(torch.float32).cpu().numpy().T)
         inputs, count = x_IB.shape
-        values_RB = np.zeros((inputs + len(self._sums.bias), 1 if count == 1 else BLOCK), np.float32)
+        values_RB = zeros((inputs + len(self._sums.bias), 1 if count == 1 else BLOCK), np.float32)
         out_OB = np.empty((len(self._outputs), count), np.float32)
         for first in range(0, count, BLOCK):
             part = x_IB[:, first : first + BLOCK]

@@ -13,6 +13,7 @@ from holdfast.chip.engines.loops import put_bits, run_bits
 from holdfast.chip.memory import Memory
 from holdfast.circuits.bitwise import LANES, WORDS, Bitwise
 from holdfast.circuits.clocked import Clocked
+from holdfast.circuits.compiler import zeros
 
 
 class BitsEngine(Looped):
@@ -29,9 +30,9 @@ class BitsEngine(Looped):
         self._circuit = Bitwise(tick, words)
         super().__init__(memory, entries, wires, LANES * words)
         initial = [-(register.initial >> at & 1) for register in core.registers for at in range(register.width)]
-        self._in, self._out = [], np.zeros((wires.bits_out, words), np.int64)
+        self._in, self._out = [], zeros((wires.bits_out, words), np.int64)
         for lanes in self._blocks:
-            bits_IW = np.zeros((wires.bits_in, words), np.int64)
+            bits_IW = zeros((wires.bits_in, words), np.int64)
             bits_IW[wires.bits_in - state :] = np.array(initial)[:, None]
             for lane, pc in enumerate(lanes.pc.tolist()):
                 put_bits(bits_IW, wires.place.pc, 32, lane, pc)

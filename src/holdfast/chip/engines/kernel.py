@@ -12,6 +12,7 @@ from holdfast.chip.engines.looped import Looped, Wires
 from holdfast.chip.engines.loops import put_rows, run_kernel
 from holdfast.chip.memory import Memory
 from holdfast.circuits import Recurrent
+from holdfast.circuits.compiler import zeros
 from holdfast.circuits.kernel import BLOCK, sums_of
 
 
@@ -30,7 +31,7 @@ class KernelEngine(Looped):
         self._values = []
         for lanes in self._blocks:
             count = len(lanes.pc)
-            values_RL = np.zeros((tick.inputs + len(tick.bias), 1 if count == 1 else BLOCK), np.float32)
+            values_RL = zeros((tick.inputs + len(tick.bias), 1 if count == 1 else BLOCK), np.float32)
             values_RL[core.inputs : tick.inputs] = core.power_up(1).detach().cpu().numpy().T
             put_rows(values_RL, wires.place.pc, lanes.pc)
             self._values.append(values_RL)
