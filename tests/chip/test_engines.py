@@ -158,6 +158,24 @@ def test_what_is_written_between_runs_is_what_runs(core, clocked, engine):
     assert machine.registers_B32[0, T0] == 5
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_step_beyond_memory_just_behind_what_was_there(core, clocked, engine):
+    """A loop remembers where it last found something: up to there, and no further."""
+    last = RAM.end - 4
+    load = rom(op("lui", T0, imm=RAM.end), op("lw", 1, T0, imm=-4), op("lw", 1, T0))
+    below = rom(op("lui", T0, imm=RAM.address), op("lw", 1, T0), op("lw", 1, T0, imm=-4))
+    store = rom(op("lui", T0, imm=RAM.end), op("sw", 0, T0, T0, -4), op("sb", 0, T0, T0))
+    past = rom(op("addi", 1, 0, imm=1), op("addi", 1, 1, imm=1))
+    (machine,) = machines([load, below, store, past], core, clocked, [engine])
+    machine.run(20)
+    stops = machine.stops()
+    assert [(stop.address, stop.instructions) for stop in stops] == [
+        (RAM.end, 2), (RAM.address - 4, 2), (RAM.end, 2), (8, 2)
+    ]  # fmt: skip
+    assert stops[3].why.startswith("no memory is at pc 0x00000008")
+    assert machine.memory.read(2, last, 4) == words(RAM.end)
+
+
 def rows_of(machine, clocked):
     """The cores' whole state of a looped engine, (bits, lanes)."""
     engine = machine._engine

@@ -3,11 +3,15 @@
 import json
 import os
 import shutil
+import signal
 
 import pytest
 
 from chip.assembled import A0, ECALL, FIBONACCI, op, words
 from holdfast.chip.engines.base import ENGINES
+
+pytest.importorskip("numba", reason='loops are compiled by numba: pip install "holdfast[encrypted]"')
+from holdfast.chip.engines.bits import BitsEngine
 from holdfast.cli import main
 
 
@@ -123,6 +127,29 @@ def test_who_stops_it_reads_where_it_is(fibonacci, capsys, monkeypatch):
     monkeypatch.setattr("holdfast.chip.machine.Machine.run", stopped)
     assert typed("run", fibonacci, "--at", 0) == 1
     assert "still running (pc 0x00000004: addi t2,zero,1), tick 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [[], ["--trace"]])
+def test_ctrl_c_finds_all_lanes_at_the_same_tick(tmp_path, capsys, monkeypatch, more):
+    """It comes while an engine is at work on 1,200 lanes, in three blocks."""
+    path = tmp_path / "loop.bin"
+    path.write_bytes(words(op("addi", A0, A0, imm=1), op("jal", 0, imm=-4)))
+    run_block, calls = BitsEngine.run_block, []
+
+    def interrupted(engine, number, ticks):
+        calls.append(number)
+        if calls.count(1) == 3 and number == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return run_block(engine, number, ticks)
+
+    monkeypatch.setattr(BitsEngine, "run_block", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert typed("run", path, "--at", 0, "--lanes", 1200, "--cycles", 1_000_001, "--json", *more) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert record["ticks"] < 1_000_001
+    assert {lane["ticks"] for lane in record["lanes"]} == {record["ticks"]}
+    assert {lane["registers"]["a0"] for lane in record["lanes"]} == {(record["ticks"] + 1) // 2}
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 @pytest.mark.parametrize(

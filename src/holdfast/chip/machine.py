@@ -135,6 +135,8 @@ class Machine:
     def run(self, cycles: int, watch: Callable[[int], None] | None = None) -> None:
         """So many ticks, or fewer if every lane has ended.
 
+        A KeyboardInterrupt from elsewhere than `watch` may leave lanes at different ticks: the machine is spoilt.
+
         Args:
             cycles: ticks.
             watch: called once in a while with how many of them are done.

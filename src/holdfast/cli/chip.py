@@ -1,6 +1,7 @@
 """`holdfast chip`: programs on a processor that is a network."""
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -66,23 +67,29 @@ class ChipRun:
         machine = Machine([program] * self.lanes, ram=ram, output=output, engine=engine)
         began = time.perf_counter()
         # Its sums are so small that two threads wait for one another. Interrupted, lanes say where they are.
-        with one_thread(), suppress(KeyboardInterrupt):
+        with one_thread(), suppress(KeyboardInterrupt), _between_ticks() as interrupted:
             if self.trace:
-                self._trace(machine)
+                self._trace(machine, interrupted)
             else:
-                with _progress(f"running {self.program.name}", self.cycles) as watch:
+                with _progress(f"running {self.program.name}", self.cycles) as show:
+
+                    def watch(ticks: int) -> None:
+                        show(ticks)
+                        interrupted()
+
                     machine.run(self.cycles, watch)
         record = self._record(machine, time.perf_counter() - began)
         print(json.dumps(record) if self.json else _said(record))
         return 0 if all(stop.done for stop in machine.stops()) else 1
 
-    def _trace(self, machine: "Machine") -> None:
+    def _trace(self, machine: "Machine", interrupted: Callable[[], None]) -> None:
         from holdfast.chip.tracing import HEADING, trace
 
         to = sys.stderr if self.json else sys.stdout
         print(HEADING, file=to)
         for line in trace(machine, self.cycles):
             print(line, file=to)
+            interrupted()
 
     def _record(self, machine: "Machine", seconds: float) -> dict[str, Any]:
         from holdfast.chip.disassembly import REGISTERS
@@ -190,6 +197,22 @@ def _number(option: str, text: str) -> int:
         return int(text, 0)
     except ValueError:
         raise UsageError(f"--{option} takes a whole number, such as 65536 or 0x1_0000; got {text!r}.") from None
+
+
+@contextmanager
+def _between_ticks() -> Iterator[Callable[[], None]]:
+    """Ctrl-C is kept for when this is asked, so that it finds all lanes at the same tick."""
+    came: list[int] = []
+
+    def interrupted() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ ENGINES = ("network", "kernel", "bits")
 
 
 class Event(NamedTuple):
-    """An access that is not merely done: an output, or one that is refused. Its lane has halted then."""
+    """An access that is not merely done: an output, or one that is refused, whose lane has halted."""
 
     lane: int
     kind: Kind
