@@ -40,8 +40,8 @@ class ChipRun:
     output: str = "0x10000000"
     """Address of the output word: what a program stores there is printed."""
     engine: str | None = None
-    """Who computes the ticks, to the same bits: network (PyTorch), kernel (its sums in a compiled loop), bits (its
-    circuit on words of bits). Default: the fastest that is there."""
+    """Who computes the ticks, to the same bits: network (in PyTorch), kernel (its sums in a compiled loop) or bits
+    (its circuit on words of bits). Default: the fastest that is there."""
     trace: bool = False
     """A line for each instruction of the first lane: tick, pc, instruction, what it changed."""
     json: bool = False
@@ -183,7 +183,7 @@ def _engine(named: str | None) -> str:
     engine = fastest()
     if engine == "network":
         print(
-            "holdfast: the engine is network. Others are up to hundreds of times as fast, and need numba: "
+            "holdfast: the engine is network; bits is some 50 times as fast, and needs numba: "
             'pip install "holdfast[encrypted]"',
             file=sys.stderr,
         )
