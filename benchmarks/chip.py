@@ -2,16 +2,16 @@
 
     python benchmarks/chip.py [--json] [--quick]
 
-Each lane runs a loop of nine instructions (sums, a load, a store of a word and one of a byte, a branch) over a RAM of
-64 KiB of its own, out of step with the others; ROM, RAM and the look-up of addresses are in the timing. One thread,
-float32. Wall time; each figure is the median of nine runs that take turns.
+Each lane runs a loop of nine instructions (sums, a load, a store of a word and one of a byte, a branch) over a RAM
+of 64 KiB of its own, out of step with the others; ROM, RAM and the look-up of addresses are in the timing. One
+thread, float32. Wall time; each figure is the median of nine runs that take turns.
 
 - `network_ticks_64`, `kernel_ticks_64`, `bits_ticks_64`, ...: ticks a second of an engine with so many lanes.
-- `verilator`, `cxxrtl`: ticks a second of the same core with one lane, its ROM and RAM in C++ (`chip.cpp`), which runs
-  the same program. Left out where Yosys, Verilator or a C++ compiler is missing.
+- `verilator`, `cxxrtl`: ticks a second of the same core with one lane, its ROM and RAM in C++ (`chip.cpp`), which
+  runs the same program. Left out where Yosys, Verilator or a C++ compiler is missing.
 - `bits_vs_verilator_64`, ...: ticks of all lanes as multiples of that.
-- `vs_csr_1`, `vs_csr_64`, `vs_csr_256`: how many times as fast the network alone is, with so many lanes, as the same
-  stages by `addmm` with matrices in PyTorch's CSR format.
+- `vs_csr_1`, `vs_csr_64`, `vs_csr_256`: how many times as fast the network alone is, with so many lanes, as the
+  same stages by `addmm` with matrices in PyTorch's CSR format.
 - `network_1`, `network_64`, `network_256`: the part of a tick's time in engine "network" that the network takes.
 """
 

@@ -129,7 +129,7 @@ class Machine:
         return self.ticks - self._engine.waited_B - self._engine.halted_B
 
     def word(self, register: str) -> Tensor:
-        """What a register of the cores holds ("pc", "registers[5]", "halted", ...), a whole number for each lane."""
+        """What a register ("pc", "registers[5]", "halted", ...) holds, a whole number for each lane."""
         return self._engine.word(register)
 
     def run(self, cycles: int, watch: Callable[[int], None] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A circuit as straight-line code on words of bits, a lane a bit: exact, and far faster than a network for long runs.
+"""A circuit as straight-line code on words of bits, a lane a bit: exact, and far faster than a network.
 
 The code is LLVM's, compiled by llvmlite in the process itself. Both come with numba, that is with the extra
 `encrypted`; no C compiler is needed.
@@ -173,8 +173,8 @@ class _Function:
 def _in_llvm(netlist: Netlist, words: int) -> str:
     """`step(in, out)`, which calls one function for each stretch of gates.
 
-    What one stretch leaves for later ones stands in slots, taken again when its last reader is through: so that all
-    of them stay in a processor's inner cache.
+    What one stretch leaves for later ones stands in slots, taken again when its last reader is through: so that
+    few are needed, which stay near the processor.
     """
     gates, outputs = steps_of(netlist)
     inputs = len(netlist.input_bits)

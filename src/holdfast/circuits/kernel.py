@@ -1,7 +1,7 @@
 """A compiled circuit run by numba: the same sums as `Network` in one loop over its weights, without gradients.
 
-Numba comes with the extra `encrypted`. It compiles in some seconds, once; the result is kept beside this file, or in
-the user's cache.
+Numba comes with the extra `encrypted`. It compiles in some seconds, once; the result is kept beside this file, or
+in the user's cache.
 
 Shapes: B inputs, I input bits, O output bits, R rows (inputs first), W weights.
 """

@@ -39,8 +39,8 @@ class BitsEngine(Looped):
             self._in.append(bits_IW)
 
     def bits(self, number: int, rows: slice) -> NDArray[np.bool_]:
-        packed = self._in[number][rows].astype("<i8").view(np.uint8)
-        return np.unpackbits(packed, axis=1, count=len(self._blocks[number].pc), bitorder="little").astype(np.bool_)
+        packed, lanes = self._in[number][rows].astype("<i8").view(np.uint8), len(self._blocks[number].pc)
+        return np.unpackbits(packed, axis=1, count=lanes, bitorder="little").astype(np.bool_)
 
     def run_block(self, number: int, ticks: int) -> tuple[int, bool, int]:
         lanes, first = self._blocks[number], self._firsts[number]

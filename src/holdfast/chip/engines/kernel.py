@@ -41,5 +41,5 @@ class KernelEngine(Looped):
 
     def run_block(self, number: int, ticks: int) -> tuple[int, bool, int]:
         lanes, first = self._blocks[number], self._firsts[number]
-        values_RL, place = self._values[number], self._wires.place
-        return run_kernel(values_RL, self._sums, self._outputs, place, self._tables, lanes, first, self._events, ticks)
+        network = self._values[number], self._sums, self._outputs, self._wires.place
+        return run_kernel(*network, self._tables, lanes, first, self._events, ticks)

@@ -1,4 +1,4 @@
-"""What engines that are compiled loops have in common: lanes in blocks, each of which runs for many ticks by itself.
+"""What engines that are compiled loops have in common: lanes in blocks, which run for many ticks by themselves.
 
 Shapes: B lanes, L of them in a block.
 """
@@ -83,7 +83,7 @@ class Looped(ABC):
 
     @abstractmethod
     def run_block(self, number: int, ticks: int) -> tuple[int, bool, int]:
-        """Ticks that were computed, whether a core still runs, and how many events there are: `run` of a subclass."""
+        """Ticks that were computed, whether a core still runs, and how many events there are."""
 
     @abstractmethod
     def bits(self, number: int, rows: slice) -> NDArray[np.bool_]:

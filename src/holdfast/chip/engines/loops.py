@@ -1,7 +1,7 @@
 """A machine's ticks as compiled loops: memory, and around it the float kernel or words of bits.
 
-All of it is one file, since numba compiles anew what it keeps only when the file of the outermost function changes.
-(Who changes `circuits.kernel.compute` or `circuits.bitwise.call` has to touch this one.)
+All of it is one file, since numba compiles anew what it keeps only when the file of the outermost function
+changes. (Who changes `circuits.kernel.compute` or `circuits.bitwise.call` has to touch this one.)
 
 Shapes: L lanes of a block; R rows of the network; I bits in, O bits out, W words of 64 lanes.
 """
@@ -120,8 +120,8 @@ def _serve(tables: Any, lanes: Any, first: int, events: Ints, count: int) -> tup
             lanes.accessed[lane] = piece
             if access & tables.notable[piece]:
                 kind = tables.kinds[piece]
-                events[count, 0], events[count, 1] = first + lane, kind
-                events[count, 2], events[count, 3], events[count, 4] = access, lanes.address[lane], lanes.data[lane]
+                events[count, 0], events[count, 1], events[count, 2] = first + lane, kind, access
+                events[count, 3], events[count, 4] = lanes.address[lane], lanes.data[lane]
                 count += 1
                 if kind != OUTPUT:
                     access = 0

@@ -66,8 +66,8 @@ class NetworkEngine:
         if notable_B.any():
             for lane in notable_B.nonzero()[:, 0].tolist():
                 kind = memory.kinds[int(found.piece[lane])]
-                access, address, data = (int(each[lane]) for each in (asked.access_B, asked.address_B, asked.data_B))
-                events.append(Event(lane, kind, access, address, data))
+                said = (int(each[lane]) for each in (asked.access_B, asked.address_B, asked.data_B))
+                events.append(Event(lane, kind, *said))
                 if kind != Kind.OUTPUT:
                     self._halt(lane, asked)
         memory.store(found.at, asked.access_B & STORED, held_B, asked.data_B)
