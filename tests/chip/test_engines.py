@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chip.assembled import FIBONACCI, RAM, S1, T0, op, rom, words
+from chip.assembled import ECALL, FIBONACCI, RAM, S1, T0, op, rom, words
 from chip.random_programs import ACCESSES, BRANCHES, EDGES, NAMES, STORES, Instruction
 from holdfast.chip.engines import base
 from holdfast.chip.engines.base import ENGINES, fastest
@@ -138,13 +138,18 @@ def test_long_runs_are_ticks_one_by_one(core, clocked, engine):
 
 
 @pytest.mark.parametrize("engine", ["kernel", "bits"])
-def test_more_outputs_than_are_kept_at_once(core, clocked, engine, monkeypatch):
+def test_blocks_that_end_and_blocks_that_speak_more_than_is_kept(core, clocked, engine, monkeypatch):
+    """Whole blocks of lanes that end at once, that have an output every three ticks, that just count."""
     monkeypatch.setattr(looped, "MOST_EVENTS", 1)
     chatter = rom(op("lui", S1, imm=OUTPUT), op("addi", T0, T0, imm=1), op("sw", 0, S1, T0), op("jal", 0, imm=-8))
-    (machine,) = machines([chatter] * 3, core, clocked, [engine])
-    machine.run(1 + 3 * 300)
-    assert machine.outputs == [list(range(1, 301))] * 3
-    assert len(machine._engine._events) < 300
+    count = rom(op("addi", T0, T0, imm=1), op("jal", 0, imm=-4))
+    programs = [rom(ECALL)] * 512 + [chatter] * 512 + [count] * 60
+    slow, fast = machines(programs, core, clocked, ["network", engine])
+    for machine in (slow, fast):
+        machine.run(1 + 3 * 30)
+    assert fast.outputs == [[]] * 512 + [list(range(1, 31))] * 512 + [[]] * 60
+    assert state(slow, clocked) == state(fast, clocked)
+    assert slow.stops() == fast.stops()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
