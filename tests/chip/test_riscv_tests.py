@@ -12,6 +12,7 @@ import pytest
 
 from chip.machine import run
 from holdfast.chip.core import Core
+from holdfast.chip.engines.base import ENGINES
 from holdfast.chip.instructions import Cause
 from holdfast.chip.machine import Machine, Stop
 from holdfast.chip.riscv_tests import DECLARED_OUT, GCC, GP, MOST_TICKS, build_tests, result
@@ -56,11 +57,14 @@ class TestTheCore:
             assert (ended.halted, ended.cause, ended.registers[GP - 1]) == (True, Cause.ECALL, 1)
 
 
-class TestTheNetwork:
+@pytest.mark.parametrize("engine", ENGINES)
+class TestTheMachine:
     pytestmark = official
 
-    def test_all_at_once(self, programs, core):
-        machine = Machine(list(programs.values()), core=core)
+    def test_all_at_once(self, programs, core, clocked, engine):
+        if engine != "network":
+            pytest.importorskip("numba", reason='loops are compiled by numba: pip install "holdfast[encrypted]"')
+        machine = Machine(list(programs.values()), core=clocked if engine == "bits" else core, engine=engine)
         machine.run(MOST_TICKS)
         held = machine.registers_B32[:, GP].tolist()
         ended = zip(programs, machine.stops(), held, strict=True)

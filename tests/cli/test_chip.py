@@ -3,10 +3,15 @@
 import json
 import os
 import shutil
+import signal
 
 import pytest
 
 from chip.assembled import A0, ECALL, FIBONACCI, op, words
+from holdfast.chip.engines.base import ENGINES
+
+pytest.importorskip("numba", reason='loops are compiled by numba: pip install "holdfast[encrypted]"')
+from holdfast.chip.engines.bits import BitsEngine
 from holdfast.cli import main
 
 
@@ -49,12 +54,39 @@ def test_as_json_with_lanes(fibonacci, capsys):
     assert typed("run", fibonacci, "--at", "0x40", "--lanes", 3, "--json") == 0
     record = json.loads(capsys.readouterr().out)
     assert {key: record[key] for key in ("ticks", "instructions")} == {"ticks": 144, "instructions": 3 * 143}
-    assert set(record) == {"program", "ticks", "instructions", "seconds", "ticks_per_second", "lanes"}
+    assert set(record) == {
+        "program", "engine", "ticks", "instructions", "seconds", "ticks_per_second", "lanes",
+    }  # fmt: skip
     assert record["lanes"][0] == record["lanes"][2]
     lane = record["lanes"][0]
     said = {"done": True, "runs": False, "cause": "ecall", "pc": 0x68, "address": None, "ticks": 144}
     assert lane | said == lane
     assert (lane["outputs"][-1], lane["registers"]["s1"], "a0" in lane["registers"]) == (4181, 0x1000_0000, False)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_says_the_same_and_which_it_is(fibonacci, capsys, engine):
+    asked = ["run", fibonacci, "--at", 0, "--lanes", 2]
+    assert typed(*asked, "--engine", engine, "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert typed(*asked, "--json") == 0
+    fastest = json.loads(capsys.readouterr().out)
+    assert (record["engine"], fastest["engine"]) == (engine, "bits")
+    assert (record["lanes"], record["ticks"]) == (fastest["lanes"], fastest["ticks"])
+    assert typed(*asked, "--engine", engine) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(f"of all lanes (engine {engine})")
+    assert typed(*asked, "--engine", engine, "--trace") == 0
+    assert "       2  00000004  addi t2,zero,1                t2 = 0x00000001\n" in capsys.readouterr().out
+
+
+def test_without_numba_it_says_so_and_runs_the_network(fibonacci, capsys, monkeypatch):
+    monkeypatch.setattr("holdfast.chip.engines.base.fastest", lambda: "network")
+    assert typed("run", fibonacci, "--at", 0, "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["engine"] == "network"
+    assert "the engine is network; bits is some 50 times as fast, and needs numba" in said.err
+    assert typed("run", fibonacci, "--at", 0, "--engine", "network") == 0
+    assert "numba" not in capsys.readouterr().err
 
 
 def test_lanes_that_are_alike_are_said_once(fibonacci, capsys):
@@ -97,6 +129,29 @@ def test_who_stops_it_reads_where_it_is(fibonacci, capsys, monkeypatch):
     assert "still running (pc 0x00000004: addi t2,zero,1), tick 1" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("more", [[], ["--trace"]])
+def test_ctrl_c_finds_all_lanes_at_the_same_tick(tmp_path, capsys, monkeypatch, more):
+    """It comes while an engine is at work on 1,200 lanes, in three blocks."""
+    path = tmp_path / "loop.bin"
+    path.write_bytes(words(op("addi", A0, A0, imm=1), op("jal", 0, imm=-4)))
+    run_block, calls = BitsEngine.run_block, []
+
+    def interrupted(engine, number, ticks):
+        calls.append(number)
+        if calls.count(1) == 3 and number == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return run_block(engine, number, ticks)
+
+    monkeypatch.setattr(BitsEngine, "run_block", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert typed("run", path, "--at", 0, "--lanes", 1200, "--cycles", 1_000_001, "--json", *more) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert record["ticks"] < 1_000_001
+    assert {lane["ticks"] for lane in record["lanes"]} == {record["ticks"]}
+    assert {lane["registers"]["a0"] for lane in record["lanes"]} == {(record["ticks"] + 1) // 2}
+    assert signal.getsignal(signal.SIGINT) == before
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -104,6 +159,8 @@ def test_who_stops_it_reads_where_it_is(fibonacci, capsys, monkeypatch):
         (["--at", "2"], "expected an address of an instruction"),
         (["--at", "0", "--cycles", "0"], "needs cycles of 1 or more; got 0"),
         (["--at", "0", "--lanes", "5000"], "--lanes is 4,096 at most; got 5,000"),
+        (["--at", "0", "--engine", "bit"], "Unknown engine 'bit'. Perhaps you meant 'bits'"),
+        (["--at", "0", "--engine", "c"], "Unknown engine 'c'. Valid: bits, kernel, network."),
         (["--at", "0", "--ram", "3"], "RAM lies at an address that is a multiple of 4"),
         (["--at", "0", "--output", "1"], "The output word has an address that is a multiple of 4"),
     ],

@@ -4,9 +4,11 @@ import hashlib
 import os
 import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
-from holdfast.circuits import Recurrent, recurrent
+from holdfast.circuits import Recurrent, read_clocked, recurrent
+from holdfast.circuits.clocked import Clocked
 from holdfast.errors import HoldfastError
 
 CIRCUITS = Path(__file__).parent.parent / "circuits"
@@ -44,6 +46,21 @@ def compiled_core() -> Recurrent:
         core = recurrent(source, clock="clk", wide=True, layers=LAYERS)
     _keep(core, path)
     return core
+
+
+@lru_cache(maxsize=1)
+def clocked_core() -> Clocked:
+    """The circuit that `compiled_core` is made of: takes a second, once in a process.
+
+    Raises:
+        HoldfastError: the extra `hdl` is not installed.
+    """
+    from holdfast.chip.core import core_rtlil
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "core.il"
+        source.write_text(core_rtlil(), encoding="utf-8")
+        return read_clocked(source, clock="clk")
 
 
 def _digest(text: str) -> str:

@@ -1,21 +1,24 @@
 """A machine: cores side by side, each a lane of one network, with memory around them. (B lanes.)"""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from holdfast.chip.compiled import compiled_core
 from holdfast.chip.disassembly import disassemble
+from holdfast.chip.engines.base import Event, engine_of
 from holdfast.chip.instructions import Cause
 from holdfast.chip.memory import OUTPUT, Kind, Memory, Ram, said
-from holdfast.chip.ports import HALTED, LOAD, RUNS, STORED, Asked, Ports
+from holdfast.chip.ports import LOAD, Asked
 from holdfast.chip.program import Program
 from holdfast.circuits import Recurrent
+from holdfast.circuits.clocked import Clocked
 from holdfast.errors import UsageError, counted
 
-WATCHED_EVERY = 64
+FEWEST_TICKS, LEAST_S = 64, 0.05
+"""An engine is asked for so many ticks, and for twice as many next while they take less time than this."""
 WHY = {
     Cause.ECALL: "done (ecall)",
     Cause.EBREAK: "ebreak",
@@ -52,9 +55,8 @@ class Stop:
 class Machine:
     """B cores in lockstep, all of them one tick at a time, without gradients (`Recurrent` has them).
 
-    In a tick the network is computed once. What the cores ask is read off its rows: an instruction comes in the
-    same tick in which its `pc` is shown, a word of memory in the next; stores are done before the next instruction
-    is read.
+    An instruction comes in the same tick in which its `pc` is shown, a word of memory in the next; stores are done
+    before the next instruction is read.
 
     A lane ends where its core halts, where it is outside of memory, and where it stores in ROM; it then stays as
     it is. What it stores in the output word, be it a byte, a halfword or a word, is an output; a load there gives
@@ -65,12 +67,16 @@ class Machine:
             `memory.write` may put something else for each.
         ram: memory beside what programs bring.
         output: address of the output word.
-        core: the core as a network. Default: `compiled_core()`. The machine is where its weights are.
+        core: the core as a network, or for the engine "bits" as a circuit. Default: `compiled_core()`,
+            `clocked_core()`.
+        engine: who computes the ticks, to the same bits: "network", PyTorch on the device where the core's weights
+            are; "kernel", a compiled loop over them; "bits", the circuit they are made from, on words of bits.
+            `engines.base.fastest()` says which is fastest here.
 
     Raises:
-        UsageError: no lanes; addresses that are none; a network that is no core.
+        UsageError: no lanes; addresses that are none; no such engine; a core that is none, or not for it.
         HoldfastError: programs that don't fit (`memory.regions`), or too much memory; no `hdl` to compile the
-        core.
+        core; no numba for the engine.
     """
 
     def __init__(
@@ -79,27 +85,18 @@ class Machine:
         *,
         ram: Ram | None = None,
         output: int = OUTPUT,
-        core: Recurrent | None = None,
+        core: Recurrent | Clocked | None = None,
+        engine: str = "network",
     ) -> None:
         if not programs:
             raise UsageError("A machine has a program for each lane; got none. Give one, or [program] * lanes.")
         self.memory = Memory(programs, ram, output)
-        core = compiled_core() if core is None else core
-        self.ports = Ports(core, len(programs))
-        device = core.tick.weight.device
-        self.memory.to(device)
+        self.engine = engine
         self.ticks = 0
         """So far."""
         self.outputs: list[list[int]] = [[] for _ in programs]
         """What each lane has stored in the output word."""
-        self.asked: Asked | None = None
-        """What the last tick wanted of memory; None if nothing."""
-        self.pc_B = torch.tensor([program.entry for program in programs], device=device)
-        """Where the instruction is that the next tick executes."""
-        self.ports.set("pc", self.pc_B)
-        self.instr_B = self._fetch(self.pc_B)
-        """That instruction; 0, which is none, outside of memory."""
-        self._waited_B, self._halted_B = torch.zeros(2, len(programs), dtype=torch.int64, device=device)
+        self._engine = engine_of(engine, self.memory, [program.entry for program in programs], core)
         self._refused: dict[int, tuple[str, int]] = {}
 
     @property
@@ -107,18 +104,38 @@ class Machine:
         return len(self.outputs)
 
     @property
+    def pc_B(self) -> Tensor:
+        """Where the instruction is that the next tick executes."""
+        return self._engine.pc_B.clone()
+
+    @property
+    def instr_B(self) -> Tensor:
+        """That instruction; 0, which is none, outside of memory."""
+        return self.memory.words[self.memory.find(self._engine.pc_B).at]
+
+    @property
+    def asked(self) -> Asked | None:
+        """What the last tick wanted of memory; None if nothing."""
+        return self._engine.asked
+
+    @property
     def registers_B32(self) -> Tensor:
         """What x0 to x31 hold, whole numbers from 0 to 2^32."""
-        return torch.stack([self.ports.word(f"registers[{at}]") for at in range(32)], 1)
+        return torch.stack([self.word(f"registers[{at}]") for at in range(32)], 1)
 
     @property
     def instructions_B(self) -> Tensor:
         """How many instructions each lane has executed."""
-        executed_B: Tensor = self.ticks - self._waited_B + self._halted_B
-        return executed_B
+        return self.ticks - self._engine.waited_B - self._engine.halted_B
+
+    def word(self, register: str) -> Tensor:
+        """What a register ("pc", "registers[5]", "halted", ...) holds, a whole number for each lane."""
+        return self._engine.word(register)
 
     def run(self, cycles: int, watch: Callable[[int], None] | None = None) -> None:
         """So many ticks, or fewer if every lane has ended.
+
+        A KeyboardInterrupt from elsewhere than `watch` may leave lanes at different ticks: the machine is spoilt.
 
         Args:
             cycles: ticks.
@@ -128,70 +145,38 @@ class Machine:
             UsageError: no whole number of 1 or more.
         """
         counted("A run", cycles=cycles)
-        for at in range(1, cycles + 1):
-            runs = self.tick()
-            if watch and (at % WATCHED_EVERY == 0 or not runs):
-                watch(at)
-            if not runs:
-                return
+        done, stretch, runs = 0, FEWEST_TICKS, True
+        while runs and done < cycles:
+            began, before = time.perf_counter(), self.ticks
+            runs = self._advance(min(stretch, cycles - done))
+            done += self.ticks - before
+            if watch:
+                watch(done)
+            if time.perf_counter() - began < LEAST_S:
+                stretch *= 2
 
-    @torch.no_grad()
     def tick(self) -> bool:
         """One tick of every lane; whether any core still runs after it."""
-        asked = self.ports.tick()
-        self.ticks += 1
-        # One look at numbers a tick, since on a GPU each waits for all that is under way.
-        wanted, most = torch.stack([asked.access_B, asked.halted_B]).amax(1).tolist()
-        self.asked, refused = asked if wanted else None, len(self._refused)
-        if wanted:
-            self.ports.set("rdata", self._access(asked))
-        if len(self._refused) > refused:
-            most = int(asked.halted_B.amax())
-        self._waited_B += asked.waits_B
-        self._halted_B += asked.halted_B
-        self.pc_B, self.instr_B = asked.pc_B, self._fetch(asked.pc_B)
-        return bool(most == RUNS)
+        return self._advance(1)
 
-    def _fetch(self, pc_B: Tensor) -> Tensor:
-        instr_B = self.memory.words[self.memory.find(pc_B).at]
-        self.ports.set("instr", instr_B)
-        return instr_B
-
-    def _access(self, asked: Asked) -> Tensor:
-        """Do what was asked; the words that were there before."""
-        found = self.memory.find(asked.address_B)
-        held_B = self.memory.words[found.at]
-        notable_B = self.memory.notable(asked.access_B, found.piece)
-        if notable_B.any():
-            for lane in notable_B.nonzero()[:, 0].tolist():
-                kind = self.memory.kinds[int(found.piece[lane])]
-                if kind == Kind.OUTPUT:
-                    # What is stored is repeated over the word.
-                    stored = 8 * int(asked.access_B[lane]).bit_count()
-                    self.outputs[lane].append(int(asked.data_B[lane]) & (1 << stored) - 1)
-                else:
-                    self._refuse(lane, asked, kind)
-        self.memory.store(found.at, asked.access_B & STORED, held_B, asked.data_B)
-        return held_B
-
-    def _refuse(self, lane: int, asked: Asked, kind: Kind) -> None:
-        """Halt this core where it is; the instruction has not been executed."""
-        address, loads = int(asked.address_B[lane]), bool(asked.access_B[lane] & LOAD)
-        what = f"a {'load from' if loads else 'store to'} {address:#010x}, where "
-        what += "ROM is" if kind == Kind.ROM else "no memory is"
-        self._refused[lane] = what, address
-        asked.access_B[lane] = asked.waits_B[lane] = 0
-        asked.halted_B[lane] = HALTED
-        asked.pc_B[lane] = self.pc_B[lane]
-        self.ports.put("pc", lane, int(self.pc_B[lane]))
-        self.ports.put("halted", lane, 1)
+    def _advance(self, ticks: int) -> bool:
+        done, runs, events = self._engine.advance(ticks)
+        self.ticks += done
+        for event in events:
+            if event.kind == Kind.OUTPUT:
+                # What is stored is repeated over the word.
+                stored = 8 * event.access.bit_count()
+                self.outputs[event.lane].append(event.data & (1 << stored) - 1)
+            else:
+                self._refused[event.lane] = _refusal(event), event.address
+        return runs
 
     def stops(self) -> list[Stop]:
         """Of each lane where it is, and why it goes no further, or that it still runs."""
-        halted, causes = self.ports.word("halted").tolist(), self.ports.word("cause").tolist()
+        halted, causes = self.word("halted").tolist(), self.word("cause").tolist()
         columns = zip(self.pc_B.tolist(), self.instr_B.tolist(), self.instructions_B.tolist(), strict=True)
         # It halts in a tick of its own.
-        ticks = (self.ticks + self._halted_B + 1).clamp(max=self.ticks).tolist()
+        ticks = (self.ticks - self._engine.halted_B + 1).clamp(max=self.ticks).tolist()
         found = []
         for lane, (pc, instr, executed) in enumerate(columns):
             cause, address, what = None, None, "still running"
@@ -207,3 +192,8 @@ class Machine:
             where = f"pc {pc:#010x}" if address == pc else f"pc {pc:#010x}: {disassemble(instr, pc)}"
             found.append(Stop(f"{what} ({where})", cause, pc, address, not halted[lane], ticks[lane], executed))
         return found
+
+
+def _refusal(event: Event) -> str:
+    what = f"a {'load from' if event.access & LOAD else 'store to'} {event.address:#010x}, where "
+    return what + ("ROM is" if event.kind == Kind.ROM else "no memory is")

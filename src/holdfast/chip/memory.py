@@ -142,6 +142,14 @@ class Memory:
 
     words: Tensor
     """All memory, as whole numbers from 0 to 2^32. Word 0 is what is read outside of it, and no instruction."""
+    edges: Tensor
+    """Numbers of words, lane x `WORDS` + word of the address, at which pieces begin: piece i + 1 at edge i."""
+    moves: Tensor
+    """Of each piece, what added to such a number is its place in `words`; far below 0 outside of memory."""
+    notables: Tensor
+    """Of each piece its kind's `NOTABLE`."""
+    masks: Tensor
+    """Of a store's four bits, which bits of the word it changes."""
 
     def __init__(self, programs: Sequence[Program], ram: Ram | None = None, output: int = OUTPUT) -> None:
         maps = {id(program): regions(program, ram, output) for program in programs}
@@ -168,11 +176,10 @@ class Memory:
             words[at : at + region.last - region.first] = _brought(program, region)
         self.words = torch.from_numpy(words)
         self.kinds = kinds
-        self._edges, self._moves = torch.tensor(edges), torch.tensor(moves)
-        self._notable = torch.tensor([NOTABLE[kind] for kind in kinds])
+        self.edges, self.moves = torch.tensor(edges), torch.tensor(moves)
+        self.notables = torch.tensor([NOTABLE[kind] for kind in kinds])
         self._lanes = torch.arange(len(programs)) * WORDS
-        # Of a store's four bits, which bits of the word it changes.
-        self._masks = torch.tensor([sum(0xFF << 8 * at for at in range(4) if few >> at & 1) for few in range(16)])
+        self.masks = torch.tensor([sum(0xFF << 8 * at for at in range(4) if few >> at & 1) for few in range(16)])
 
     def to(self, device: torch.device) -> "Memory":
         """The same object, its tensors on this device."""
@@ -184,12 +191,12 @@ class Memory:
     def find(self, address_NB: Tensor) -> Found:
         """Where these addresses (in bytes) of each lane are."""
         number = (address_NB >> 2) + self._lanes
-        piece = torch.bucketize(number, self._edges, right=True)
-        return Found((number + self._moves[piece]).clamp_(min=0), piece)
+        piece = torch.bucketize(number, self.edges, right=True)
+        return Found((number + self.moves[piece]).clamp_(min=0), piece)
 
     def notable(self, access_B: Tensor, piece_B: Tensor) -> Tensor:
         """Of accesses, numbers as in `NOTABLE`, those that are not merely done, else 0."""
-        return access_B & self._notable[piece_B]
+        return access_B & self.notables[piece_B]
 
     def store(self, at_B: Tensor, bytes_B: Tensor, held_B: Tensor, data_B: Tensor) -> None:
         """Write some bytes of a word in each lane.
@@ -200,7 +207,7 @@ class Memory:
             held_B: what the words are.
             data_B: words, of which these bytes are written.
         """
-        self.words[at_B] = held_B ^ ((held_B ^ data_B) & self._masks[bytes_B])
+        self.words[at_B] = held_B ^ ((held_B ^ data_B) & self.masks[bytes_B])
 
     def kind(self, lane: int, address: int) -> Kind:
         """What stands at this address of a lane."""
@@ -234,8 +241,8 @@ class Memory:
         if not 0 <= address <= address + size <= ADDRESSES:
             raise UsageError(f"Addresses are 0 to 2^32 - 1; got {size} bytes at {address:#x}.")
         numbers = lane * WORDS + torch.arange(address // 4, -(-(address + size) // 4), device=self.words.device)
-        piece = torch.bucketize(numbers, self._edges, right=True)
-        at: Tensor = numbers + self._moves[piece]
+        piece = torch.bucketize(numbers, self.edges, right=True)
+        at: Tensor = numbers + self.moves[piece]
         if (at < 0).any():
             where = int(numbers[at < 0][0]) % WORDS * 4
             raise UsageError(

@@ -3,12 +3,14 @@
 Shapes: B lanes, R rows of the network, N bits of a port, S bits of state.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from holdfast.circuits import Network, Recurrent
+from holdfast.circuits.netlist import Port
 from holdfast.circuits.stages import Rows, sums
 from holdfast.errors import UsageError
 
@@ -111,11 +113,19 @@ def refuse_other(tick: Network) -> None:
     Raises:
         UsageError: the network is none of the core.
     """
-    widths = {port.name: len(port.bits) for port in (*tick.input_ports, *tick.output_ports)}
+    refuse_ports(tick.name, tick.input_ports, tick.output_ports)
+
+
+def refuse_ports(core: str, ins: Sequence[Port], outs: Sequence[Port]) -> None:
+    """
+    Raises:
+        UsageError: these are not the ports of a core.
+    """
+    widths = {port.name: len(port.bits) for port in (*ins, *outs)}
     for name, width in (INPUTS | OUTPUTS).items():
         if widths.get(name) != width:
             got = f"{widths[name]} bits" if name in widths else "no such port"
             raise UsageError(
                 f"A machine's core is the network that `compiled_core` gives, with {width} bits of {name}; got "
-                f"{got} in {tick.name}."
+                f"{got} in {core}."
             )

@@ -34,7 +34,7 @@ def trace(machine: Machine, cycles: int, lane: int = 0) -> Iterator[str]:
 
 def _changed(machine: Machine, lane: int, word: int) -> str:
     if to := written(word):
-        return f"{REGISTERS[to]} = {int(machine.ports.word(f'registers[{to}]')[lane]):#010x}"
+        return f"{REGISTERS[to]} = {int(machine.word(f'registers[{to}]')[lane]):#010x}"
     if machine.asked is None or not (stored := int(machine.asked.access_B[lane]) & STORED):
         return ""
     size = stored.bit_count()

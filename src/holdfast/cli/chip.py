@@ -1,6 +1,7 @@
 """`holdfast chip`: programs on a processor that is a network."""
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,9 @@ class ChipRun:
     """Address of that RAM."""
     output: str = "0x10000000"
     """Address of the output word: what a program stores there is printed."""
+    engine: str | None = None
+    """Who computes the ticks, to the same bits: network (in PyTorch), kernel (its sums in a compiled loop) or bits
+    (its circuit on words of bits). Default: the fastest that is there."""
     trace: bool = False
     """A line for each instruction of the first lane: tick, pc, instruction, what it changed."""
     json: bool = False
@@ -50,6 +54,7 @@ class ChipRun:
         from holdfast.errors import UsageError, counted
 
         counted("chip run", cycles=self.cycles, lanes=self.lanes)
+        engine = _engine(self.engine)
         if self.lanes > MOST_LANES:
             raise UsageError(f"--lanes is {MOST_LANES:,} at most; got {self.lanes:,}.")
         ram = Ram(_number("ram-at", self.ram_at), _number("ram", self.ram))
@@ -59,26 +64,32 @@ class ChipRun:
         from holdfast.chip.machine import Machine
         from holdfast.engines.base import one_thread
 
-        machine = Machine([program] * self.lanes, ram=ram, output=output)
+        machine = Machine([program] * self.lanes, ram=ram, output=output, engine=engine)
         began = time.perf_counter()
         # Its sums are so small that two threads wait for one another. Interrupted, lanes say where they are.
-        with one_thread(), suppress(KeyboardInterrupt):
+        with one_thread(), suppress(KeyboardInterrupt), _between_ticks() as interrupted:
             if self.trace:
-                self._trace(machine)
+                self._trace(machine, interrupted)
             else:
-                with _progress(f"running {self.program.name}", self.cycles) as watch:
+                with _progress(f"running {self.program.name}", self.cycles) as show:
+
+                    def watch(ticks: int) -> None:
+                        show(ticks)
+                        interrupted()
+
                     machine.run(self.cycles, watch)
         record = self._record(machine, time.perf_counter() - began)
         print(json.dumps(record) if self.json else _said(record))
         return 0 if all(stop.done for stop in machine.stops()) else 1
 
-    def _trace(self, machine: "Machine") -> None:
+    def _trace(self, machine: "Machine", interrupted: Callable[[], None]) -> None:
         from holdfast.chip.tracing import HEADING, trace
 
         to = sys.stderr if self.json else sys.stdout
         print(HEADING, file=to)
         for line in trace(machine, self.cycles):
             print(line, file=to)
+            interrupted()
 
     def _record(self, machine: "Machine", seconds: float) -> dict[str, Any]:
         from holdfast.chip.disassembly import REGISTERS
@@ -93,6 +104,7 @@ class ChipRun:
             )
         return {
             "program": str(self.program),
+            "engine": machine.engine,
             "ticks": machine.ticks,
             "instructions": sum(lane["instructions"] for lane in lanes),
             "seconds": seconds,
@@ -109,6 +121,8 @@ class ChipTest:
 
     folder: tyro.conf.Positional[Path]
     """A checkout of github.com/riscv-software-src/riscv-tests."""
+    engine: str | None = None
+    """Who computes the ticks, as of `chip run`."""
     json: bool = False
     """Print one JSON object."""
 
@@ -116,12 +130,12 @@ class ChipTest:
         """Compile and run them. Exit status 1 if one fails that is not declared out."""
         from holdfast.chip.riscv_tests import GP, MOST_TICKS, build_tests, result
 
-        programs = build_tests(self.folder)
+        engine, programs = _engine(self.engine), build_tests(self.folder)
 
         from holdfast.chip.machine import Machine
         from holdfast.engines.base import one_thread
 
-        machine = Machine(list(programs.values()))
+        machine = Machine(list(programs.values()), engine=engine)
         began = time.perf_counter()
         with one_thread(), _progress(f"running {len(programs)} tests", MOST_TICKS) as watch:
             machine.run(MOST_TICKS, watch)
@@ -137,6 +151,7 @@ class ChipTest:
             "declared_out": results.count("declared out"),
             "failed": results.count("failed"),
             "total": len(tests),
+            "engine": machine.engine,
             "ticks": machine.ticks,
             "seconds": seconds,
             "tests": tests,
@@ -158,6 +173,23 @@ class Chip:
         return self.what.run()
 
 
+def _engine(named: str | None) -> str:
+    """That, or the fastest that is there."""
+    from holdfast.chip.engines.base import fastest, refuse_unknown
+
+    if named is not None:
+        refuse_unknown(named)
+        return named
+    engine = fastest()
+    if engine == "network":
+        print(
+            "holdfast: the engine is network; bits is some 50 times as fast, and needs numba: "
+            'pip install "holdfast[encrypted]"',
+            file=sys.stderr,
+        )
+    return engine
+
+
 def _number(option: str, text: str) -> int:
     from holdfast.errors import UsageError
 
@@ -165,6 +197,22 @@ def _number(option: str, text: str) -> int:
         return int(text, 0)
     except ValueError:
         raise UsageError(f"--{option} takes a whole number, such as 65536 or 0x1_0000; got {text!r}.") from None
+
+
+@contextmanager
+def _between_ticks() -> Iterator[Callable[[], None]]:
+    """Ctrl-C is kept for when this is asked, so that it finds all lanes at the same tick."""
+    came: list[int] = []
+
+    def interrupted() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -204,7 +252,7 @@ def _said(record: dict[str, Any]) -> str:
     if len(lanes) > 1:
         rate += f", {len(lanes) * record['ticks_per_second']:,.0f} of all lanes"
     lines = [
-        f"ticks         {record['ticks']:,} in {record['seconds']:.2f} s: {rate}",
+        f"ticks         {record['ticks']:,} in {record['seconds']:.2f} s: {rate} (engine {record['engine']})",
         f"instructions  {record['instructions']:,}",
     ]
     alike: dict[str, list[int]] = {}
@@ -228,4 +276,5 @@ def _said_of_tests(record: dict[str, Any]) -> str:
         for test in record["tests"]
     ]
     counts = f"{record['passed']} of {record['total']} passed, {record['declared_out']} declared out, "
-    return "\n".join(lines) + f"\n{counts}{record['failed']} failed, in {record['ticks']:,} ticks"
+    how = f"in {record['ticks']:,} ticks (engine {record['engine']})"
+    return "\n".join(lines) + f"\n{counts}{record['failed']} failed, {how}"

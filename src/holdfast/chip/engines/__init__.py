@@ -1,0 +1,1 @@
+"""Three ways to compute a machine's ticks, which agree tick by tick."""
