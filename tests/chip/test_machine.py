@@ -258,6 +258,19 @@ def test_a_fetch_where_there_is_no_memory(on):
     assert stop_of(on, op("addi", A0)).pc == 4
 
 
+@pytest.mark.parametrize(("used", "beside"), [(RAM.address, RAM.address - 4), (RAM.end - 4, RAM.end)])
+def test_just_beside_what_was_used_last(on, used, beside):
+    """A word on each side of RAM's edges, one after the other, is loaded; and so is an instruction."""
+    data, none = (used, beside, op("jal", 0, imm=beside - used)), [0] * 5
+    place = op("lw", S0, 0, imm=40)
+    loads = place, op("lw", S1, 0, imm=44), op("lw", A0, S0), op("lw", A0, S1), ECALL
+    (stop,) = ended(on, rom(*loads, *none, data=data)).stops()
+    assert (stop.pc, stop.address, stop.instructions) == (12, beside, 3)
+    jumps = place, op("lw", S1, 0, imm=48), op("sw", 0, S0, S1), op("jalr", 0, S0), 0
+    (stop,) = ended(on, rom(*jumps, *none, data=data)).stops()
+    assert (stop.pc, stop.address, stop.instructions) == (beside, beside, 5)
+
+
 def test_outputs_are_bytes_halves_and_words(on):
     machine = ended(
         on,

@@ -1,7 +1,10 @@
 """LLVM, by numba and llvmlite, or a sentence where they are not installed; and memory for what they compile."""
 
+import hashlib
 import math
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +22,38 @@ except ImportError as error:
         f'"holdfast[encrypted]". The network in PyTorch does without.'
     ) from None
 
-__all__ = ["intrinsic", "ir", "llvm", "njit", "types", "zeros"]
+__all__ = ["compiled", "intrinsic", "ir", "llvm", "types", "zeros"]
 CACHE_LINE = 64
+Loop = TypeVar("Loop", bound=Callable[..., Any])
+ORDER = {"reassoc", "contract"}
+"""What a compiler may do to sums: another order, and a product and a sum at once. Exact ones stay as they are."""
+ROOMS = ("circuits", "chip")
+"""Where such loops are, and the loops and constants that are compiled into them."""
+
+
+def digest() -> str:
+    """Of all sources in `ROOMS`."""
+    total = hashlib.sha256()
+    for room in ROOMS:
+        for path in sorted((Path(__file__).parents[1] / room).rglob("*.py")):
+            total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+STAMP = digest()
+
+
+def compiled(loop: Loop) -> Loop:
+    """The loop, compiled by numba when it is first called; kept beside its file or in the user's cache, until any
+    source in `ROOMS` is another."""
+    made: Any
+    try:
+        made = njit(cache=True, fastmath=ORDER)(loop)
+        # Numba itself looks at the loop's own file alone, and not at those of loops that are compiled into it.
+        made._cache._cache_file._source_stamp = STAMP
+    except (RuntimeError, AttributeError):  # neither folder can be written
+        made = njit(fastmath=ORDER)(loop)
+    return cast(Loop, made)
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from holdfast.circuits.compiler import njit, zeros
+from holdfast.circuits.compiler import compiled, zeros
 from holdfast.circuits.network import Network
 from holdfast.errors import UsageError
 
@@ -84,7 +84,7 @@ class Kernel:
         return torch.from_numpy(out_OB.T)
 
 
-@njit(cache=True)
+@compiled
 def compute(values_RB: Floats, sums: Any) -> None:
     """Every row behind the inputs, which stand in the first.
 
@@ -98,7 +98,7 @@ def compute(values_RB: Floats, sums: Any) -> None:
         _block(values_RB, sums)
 
 
-@njit(cache=True, fastmath=True)
+@compiled
 def _one(values: Floats, sums: Any) -> None:
     inputs = len(values) - len(sums.bias)
     for row in range(len(sums.bias)):
@@ -108,7 +108,7 @@ def _one(values: Floats, sums: Any) -> None:
         values[inputs + row] = max(z, np.float32(0)) if sums.relu[row] else z
 
 
-@njit(cache=True, fastmath=True)
+@compiled
 def _block(values: Floats, sums: Any) -> None:
     inputs = len(values) - len(sums.bias)
     for row in range(len(sums.bias)):

@@ -1,8 +1,5 @@
 """A machine's ticks as compiled loops: memory, and around it the float kernel or words of bits.
 
-All of it is one file, since numba compiles anew what it keeps only when the file of the outermost function
-changes. (Who changes `circuits.kernel.compute` or `circuits.bitwise.call` has to touch this one.)
-
 Shapes: L lanes of a block; R rows of the network; I bits in, O bits out, W words of 64 lanes.
 """
 
@@ -14,7 +11,7 @@ from numpy.typing import NDArray
 from holdfast.chip.memory import WORDS, Kind
 from holdfast.chip.ports import LOAD, STORED
 from holdfast.circuits.bitwise import LANES, call
-from holdfast.circuits.compiler import njit
+from holdfast.circuits.compiler import compiled
 from holdfast.circuits.kernel import Floats, compute
 
 Ints = NDArray[np.int64]
@@ -74,7 +71,7 @@ class Place(NamedTuple):
     state: int
 
 
-@njit(cache=True)
+@compiled
 def _found(tables: Any, number: int, piece: int) -> int:
     """The piece of memory in which a word is, looked for first where the last one was."""
     edges = tables.edges
@@ -83,7 +80,7 @@ def _found(tables: Any, number: int, piece: int) -> int:
     return int(np.searchsorted(edges, number, side="right"))
 
 
-@njit(cache=True)
+@compiled
 def _fetch(tables: Any, lanes: Any, first: int) -> None:
     """The instructions at `pc`.
 
@@ -99,7 +96,7 @@ def _fetch(tables: Any, lanes: Any, first: int) -> None:
         lanes.instr[lane] = tables.words[max(number + tables.moves[piece], 0)]
 
 
-@njit(cache=True)
+@compiled
 def _serve(tables: Any, lanes: Any, first: int, events: Ints, count: int) -> tuple[bool, int]:
     """Do what the cores ask of memory; whether one still runs, and how many events there are now.
 
@@ -139,7 +136,7 @@ def _serve(tables: Any, lanes: Any, first: int, events: Ints, count: int) -> tup
     return runs, count
 
 
-@njit(cache=True)
+@compiled
 def run_kernel(
     values_RL: Floats,
     sums: Any,
@@ -186,7 +183,7 @@ def run_kernel(
     return ticks, True, count
 
 
-@njit(cache=True)
+@compiled
 def put_rows(values_RL: Floats, row: int, words: Ints) -> None:
     """Put words on 32 rows."""
     for bit in range(32):
@@ -194,7 +191,7 @@ def put_rows(values_RL: Floats, row: int, words: Ints) -> None:
             values_RL[row + bit, lane] = words[lane] >> bit & 1
 
 
-@njit(cache=True)
+@compiled
 def _from_rows(values_RL: Floats, rows: Ints, words: Ints) -> None:
     """Read words off rows."""
     words[:] = 0
@@ -204,7 +201,7 @@ def _from_rows(values_RL: Floats, rows: Ints, words: Ints) -> None:
             words[lane] |= np.int64(read[lane]) << bit
 
 
-@njit(cache=True)
+@compiled
 def run_bits(
     step: int,
     in_IW: Ints,
@@ -239,7 +236,7 @@ def run_bits(
     return ticks, True, count
 
 
-@njit(cache=True)
+@compiled
 def _to_bits(in_IW: Ints, place: Any, lanes: Any, square: Ints) -> None:
     """Put what memory answers on the circuit's inputs."""
     for w in range(in_IW.shape[1]):
@@ -253,7 +250,7 @@ def _to_bits(in_IW: Ints, place: Any, lanes: Any, square: Ints) -> None:
             in_IW[place.rdata + bit, w] = square[32 + bit]
 
 
-@njit(cache=True)
+@compiled
 def _from_bits(out_OW: Ints, place: Any, lanes: Any, square: Ints) -> None:
     """Read what is asked of memory off its outputs."""
     for w in range(out_OW.shape[1]):
@@ -278,7 +275,7 @@ def _from_bits(out_OW: Ints, place: Any, lanes: Any, square: Ints) -> None:
             lanes.halted[top + lane] = square[lane] >> 37 & 1
 
 
-@njit(cache=True)
+@compiled
 def _transpose(square: Ints) -> None:
     """Bit j of word i becomes bit i of word j, of 64: blocks of 32 are exchanged, then those of 16 in each."""
     mask, size = LOW, 32
@@ -292,7 +289,7 @@ def _transpose(square: Ints) -> None:
         mask ^= mask << size
 
 
-@njit(cache=True)
+@compiled
 def put_bits(in_IW: Ints, row: int, width: int, lane: int, word: int) -> None:
     """Put a word on some rows of one lane."""
     w, one = lane // LANES, np.int64(1) << lane % LANES
