@@ -34,8 +34,9 @@ def test_a_gate_is_computed_on_the_chip_under_encryption(tmp_path):
     pytest.importorskip("pyosys")
     said = ran(EXAMPLES / "chip_encrypted.py", tmp_path, "--quick")
     assert "to the coefficient: True" in said
-    function, decrypted = (line.split()[-1] for line in said.splitlines()[-2:])
+    function, decrypted = (line.split()[-1] for line in said.splitlines()[-3:-1])
     assert function == decrypted
+    assert said.splitlines()[-1] == "64 of 64 right"
 
 
 def test_a_suspect_checkpoint_is_judged(tmp_path):

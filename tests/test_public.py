@@ -9,6 +9,7 @@ import holdfast
 
 PUBLIC = {
     "BinaryDigits",
+    "Chip",
     "Collapse",
     "ANP",
     "AtRandom",
