@@ -110,6 +110,13 @@ def test_units_beside_that_are_not_judged_need_not_mend_plain_programs():
     assert {c.name for c in findings.controls} >= {"beside, cos/sin, plain", "beside, periodic, plain"}
 
 
+def test_programs_of_a_kind_that_is_not_judged_need_not_be_mended():
+    needed = {c.name for c in found().controls if "is needed" in c.got}
+    assert {"own, plain", "own, with the key", "chip: own, plain", "chip: own, with the key"} <= needed
+    assert not needed & {"shared, plain", "chip: shared, plain", "chip: shared, with the key"}
+    assert {"own, plain, zeroth order", "chip: own, plain, zeroth order"} <= needed
+
+
 def reduced(monkeypatch, *, circuit=None, chip=None, able=("own, plain", "own, with the key"), shown=()):
     """One program of each half, few seeds and steps. Of what must be repaired and is shown only some: the others take
     minutes."""

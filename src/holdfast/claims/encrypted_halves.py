@@ -43,14 +43,23 @@ class Half:
     blind: Arms
     """One step, for the gradient at the start: one arm for each rule."""
     able: Arms
-    """What must be repaired: each part's trainer where nothing is in its way. Of the bypasses on plain inputs only the
-    one that is judged must be; they are called as it is, with `, plain` behind."""
+    """What must be repaired: each part's trainer where nothing is in its way. Of gradients only programs of the kind on
+    which they are judged must be, plain ones and encrypted ones with the key; of bypasses on plain inputs only the one
+    that is judged."""
     beside: Arms
     """What is shown."""
     seeds: int
     """The first 8 choose what is best, and the others judge it."""
     blind_seeds: int
     """Half choose, half judge."""
+    kinds: tuple[str, ...]
+    """What arms of a kind of program are called, before the comma."""
+
+    def excused(self, gradient: str, bypass: str) -> set[str]:
+        """Of `able`, what is shown only, where these two are judged."""
+        others = [kind for kind in self.kinds if not gradient.startswith(f"{kind},")]
+        found = {f"{kind}, {how}" for kind in others for how in ("plain", "with the key")}
+        return found | {on_plain(name) for name in self.bypasses if name != bypass}
 
 
 def halves(size: Size) -> tuple[Half, Half]:
@@ -122,6 +131,7 @@ def _circuit(size: Size) -> Half:
         beside=_beside_circuit(plan),
         seeds=plan.seeds,
         blind_seeds=plan.blind,
+        kinds=tuple(plan.programs),
     )
 
 
@@ -203,6 +213,7 @@ def _chip(size: Size) -> Half:
         },
         seeds=plan.seeds,
         blind_seeds=plan.blind,
+        kinds=tuple(f"chip: {kind}" for kind in plan.programs),
     )
 
 
