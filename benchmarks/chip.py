@@ -34,7 +34,7 @@ import torch
 
 from holdfast.chip.compiled import compiled_core
 from holdfast.chip.core import core_rtlil
-from holdfast.chip.engines.base import fastest
+from holdfast.chip.engines.by_name import fastest
 from holdfast.chip.machine import Machine
 from holdfast.chip.memory import Ram
 from holdfast.chip.program import Program, Segment

@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from holdfast.chip.engines.base import fastest
+from holdfast.chip.engines.by_name import fastest
 from holdfast.chip.evaluator import Evaluator
 from holdfast.chip.machine import Machine
 from holdfast.circuits.trace import Bits, lookup, trace

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from chip.assembled import ECALL, FIBONACCI, RAM, S1, T0, op, rom, words
 from chip.random_programs import ACCESSES, BRANCHES, EDGES, NAMES, STORES, Instruction
 from holdfast.chip.engines import base
-from holdfast.chip.engines.base import ENGINES, fastest
+from holdfast.chip.engines.by_name import ENGINES, fastest
 from holdfast.chip.machine import Machine
 from holdfast.chip.memory import OUTPUT
 from holdfast.chip.program import Program, Segment

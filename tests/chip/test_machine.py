@@ -9,7 +9,7 @@ from chip.assembled import A0, A1, A2, EBREAK, ECALL, FIBONACCI, RAM, S0, S1, T0
 from chip.machine import Executed
 from chip.random_programs import RAM as PLACE
 from chip.random_programs import RAM_BYTES, random_run
-from holdfast.chip.engines.base import ENGINES
+from holdfast.chip.engines.by_name import ENGINES
 from holdfast.chip.instructions import Cause
 from holdfast.chip.machine import Machine
 from holdfast.chip.memory import OUTPUT, Ram

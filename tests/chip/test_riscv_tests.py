@@ -12,7 +12,7 @@ import pytest
 
 from chip.machine import run
 from holdfast.chip.core import Core
-from holdfast.chip.engines.base import ENGINES
+from holdfast.chip.engines.by_name import ENGINES
 from holdfast.chip.instructions import Cause
 from holdfast.chip.machine import Machine, Stop
 from holdfast.chip.riscv_tests import DECLARED_OUT, GCC, GP, MOST_TICKS, build_tests, result

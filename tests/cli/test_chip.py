@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from chip.assembled import A0, ECALL, FIBONACCI, op, words
-from holdfast.chip.engines.base import ENGINES
+from holdfast.chip.engines.by_name import ENGINES
 
 pytest.importorskip("numba", reason='loops are compiled by numba: pip install "holdfast[encrypted]"')
 from holdfast.chip.engines.bits import BitsEngine
@@ -80,7 +80,7 @@ def test_every_engine_says_the_same_and_which_it_is(fibonacci, capsys, engine):
 
 
 def test_without_numba_it_says_so_and_runs_the_network(fibonacci, capsys, monkeypatch):
-    monkeypatch.setattr("holdfast.chip.engines.base.fastest", lambda: "network")
+    monkeypatch.setattr("holdfast.chip.engines.by_name.fastest", lambda: "network")
     assert typed("run", fibonacci, "--at", 0, "--json") == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["engine"] == "network"

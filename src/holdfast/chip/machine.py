@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from holdfast.chip.disassembly import disassemble
-from holdfast.chip.engines.base import Event, engine_of
+from holdfast.chip.engines.base import Event
+from holdfast.chip.engines.by_name import engine_of
 from holdfast.chip.instructions import Cause
 from holdfast.chip.memory import OUTPUT, Kind, Memory, Ram, said
 from holdfast.chip.ports import LOAD, Asked
@@ -71,7 +72,7 @@ class Machine:
             `clocked_core()`.
         engine: who computes the ticks, to the same bits: "network", PyTorch on the device where the core's weights
             are; "kernel", a compiled loop over them; "bits", the circuit they are made from, on words of bits.
-            `engines.base.fastest()` says which is fastest here.
+            `engines.by_name.fastest()` says which is fastest here.
 
     Raises:
         UsageError: no lanes; addresses that are none; no such engine; a core that is none, or not for it.

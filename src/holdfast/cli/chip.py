@@ -175,7 +175,7 @@ class Chip:
 
 def _engine(named: str | None) -> str:
     """That, or the fastest that is there."""
-    from holdfast.chip.engines.base import fastest, refuse_unknown
+    from holdfast.chip.engines.by_name import fastest, refuse_unknown
 
     if named is not None:
         refuse_unknown(named)
