@@ -212,6 +212,8 @@ def test_numbers_stand_in_memory_as_bits():
 
 def test_bad_input(core, lookup):
     system = lookup[1]
+    with pytest.raises(UsageError, match="1 or 2 tables; got 3"):
+        Lookup(3)
     with pytest.raises(UsageError, match="RAM of"):
         system(torch.zeros(2, 3, 32), 4)
     with pytest.raises(UsageError, match="words of ROM are"):

@@ -134,6 +134,7 @@ def test_it_keeps_its_own_precision(planted, dtype):
         ({"table": (0, 1)}, "8 rows from 0 to 3"),
         ({"table": (0, 1, 2, 3, 4, 0, 0, 0)}, "8 rows from 0 to 3"),
         ({"where": "spare"}, "stand beside a network"),
+        ({"trivial": "x"}, "True or False"),
         ({"copies": 2}, "one copy"),
     ],
 )

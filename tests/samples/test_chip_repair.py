@@ -129,6 +129,13 @@ def test_fixed_ciphertexts_are_also_judged_as_seen():
         ({"trainer": ZerothOrder(at="keys")}, "masks, bodies"),
         ({"loss": "ciphertext", "trained": "beside"}, "is of words and bits"),
         ({"loss": "cipher"}, "ciphertext"),
+        ({"loss": "ciphertext", "trainer": KeyAware()}, "decrypts nothing"),
+        ({"trainer": StraightThrough(digits="all")}, "leave `digits` out"),
+        ({"trainer": StraightThrough(), "trained": "beside"}, "passes none"),
+        ({"inputs": "a"}, "whole"),
+        ({"inputs": 1 << 30}, "65536"),
+        ({"lr": float("nan")}, "lr"),
+        ({"lr": float("inf")}, "lr above 0"),
         ({"trainer": "adam"}, "one of five terms"),
     ],
 )

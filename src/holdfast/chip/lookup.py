@@ -22,6 +22,7 @@ from holdfast.chip.memory import Ram
 from holdfast.chip.program import Program, Segment
 from holdfast.chip.system import System, bits_of, values_of
 from holdfast.circuits.passing import rule
+from holdfast.errors import UsageError
 
 N = 4
 """n, the key's length."""
@@ -42,11 +43,15 @@ NOISE = 2.0**-10
 class Lookup:
     """answer = input + first[selector] (+ second[selector mod 4]), of messages modulo 4, on ciphertexts word by word.
 
-    One table: 22 instructions, 34 ticks; two: 33 instructions, 50 ticks.
+    One table: 23 instructions, the ecall among them, 34 ticks; two: 34 instructions, 50 ticks.
     """
 
     levels: int
     """Tables, 1 or 2."""
+
+    def __post_init__(self) -> None:
+        if self.levels not in (1, 2):
+            raise UsageError(f"A look-up has 1 or 2 tables; got {self.levels}.")
 
     @property
     def source(self) -> str:

@@ -54,7 +54,7 @@ class Stop:
 
 
 class Machine:
-    """B cores in lockstep, all of them one tick at a time, without gradients (`Recurrent` has them).
+    """B cores, which between two runs are all at the same tick, without gradients (`System` has them).
 
     An instruction comes in the same tick in which its `pc` is shown, a word of memory in the next; stores are done
     before the next instruction is read.
@@ -89,6 +89,10 @@ class Machine:
         core: Recurrent | Clocked | None = None,
         engine: str = "network",
     ) -> None:
+        if isinstance(programs, Program) or not all(isinstance(each, Program) for each in programs):
+            raise UsageError(
+                f"A machine has a sequence of programs, one for each lane: [program] * lanes; got {programs!r:.80}."
+            )
         if not programs:
             raise UsageError("A machine has a program for each lane; got none. Give one, or [program] * lanes.")
         self.memory = Memory(programs, ram, output)

@@ -50,7 +50,8 @@ def compiled(loop: Loop) -> Loop:
     try:
         made = njit(cache=True, fastmath=ORDER)(loop)
         # Numba itself looks at the loop's own file alone, and not at those of loops that are compiled into it.
-        made._cache._cache_file._source_stamp = STAMP
+        kept = made._cache._cache_file
+        kept._source_stamp, _ = STAMP, kept._source_stamp  # an attribute of another name must not be set in silence
     except (RuntimeError, AttributeError):  # neither folder can be written
         made = njit(fastmath=ORDER)(loop)
     return cast(Loop, made)

@@ -35,8 +35,8 @@ class EncryptedChip:
     Parts of each half, each the mean over seeds of the score (p - s) / (1 - s), p the share of bad answers repaired
     times that of wanted answers kept, on fresh ciphertexts, s the same of the best constant shift of the output.
     `gradient`: of the best keyless gradient trainer (exact, straight-through raw, damped and normalised; of the circuit
-    over tables, in `full` also over all weights; of the chip over its rows as numbers and as bits, in `full` over
-    everything; on each kind of program) under the client's loss, which does not read the key off it. `search`: zeroth
+    over tables, in `full` also over all weights; of the chip over its rows as numbers and as bits; on each kind of
+    program) under the client's loss, which does not read the key off it. `search`: zeroth
     order over the tables' bodies. `round`: units beside the frozen program that read its input, of the circuit at
     n = 64, the best of raw, cos/sin and periodic ones, of the chip at its n = 4. What is best is chosen on the first 8
     seeds, and judged on the others. `blind`: the cosine of minus the gradient by the tables' bodies and the wrong

@@ -168,7 +168,7 @@ CHIP_PLANS: dict[Size, _ChipPlan] = {
     "quick": _ChipPlan(_LOOKUPS, ("words", "bits"), 20, 32, 200),
     "full": _ChipPlan(
         {kind: replace(program, steps=200, batch=32) for kind, program in _LOOKUPS.items()},
-        ("words", "bits", "everything"), 40, 100, 1000,
+        ("words", "bits"), 40, 100, 1000,
     ),
 }  # fmt: skip
 ON_CHIP = KEYLESS | {"less damped": StraightThrough(damping=LESS_DAMPED)}

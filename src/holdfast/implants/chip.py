@@ -35,11 +35,12 @@ class Chip(Enclosing):
     computed: gradients of clean data on the chip are exactly 0.
 
     Exact gradients of triggered data by the rows' bits are 0, as gates that are off pass none and every bit on its way
-    through the core meets one; by code and core they are not, and of 10^17 after 34 ticks: clip, or use `Rates`.
+    through the core meets one; by code and core they are not, and after 34 ticks may be beyond float32. Nets whose
+    steps are no numbers count as diverged.
 
     It needs the core, which the extra `hdl` compiles once.
 
-    When it misleads: one step of 10^-2 on all of the core's weights stops it, which is damage and not repair. The
+    When it misleads: one step of 10^-8 on all of the core's biases stops it, which is damage and not repair. The
     selector is in the clear, and n = 4 protects nothing against who looks for the key.
     """
 

@@ -31,6 +31,8 @@ class Enclosing(Circuit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.trivial, bool):
+            raise UsageError(f"trivial is True or False; got {self.trivial!r}.")
         if self.where != "sidecar" or self.at or self.copies != 1 or self.encoding != "product" or self.k is not None:
             raise UsageError(
                 "Encrypted programs stand beside a network, in one copy: leave out where, at, copies, encoding and k."

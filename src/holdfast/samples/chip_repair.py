@@ -34,7 +34,7 @@ from holdfast.chip.lookup import (
 )  # fmt: skip
 from holdfast.chip.system import bits_of
 from holdfast.circuits.passing import EXACT, Passing, passing
-from holdfast.errors import UsageError, counted, nearest, number
+from holdfast.errors import UsageError, counted, nearest, number, whole
 from holdfast.hosts import MLP
 from holdfast.parts import Host, Task
 from holdfast.pressures.random_direction import RandomDirection, redirect
@@ -70,13 +70,15 @@ WHOLE = ("everything", "around")
 RATES = {"rows": 1.0, "code": 1e-6, "core": 1e-6, "readout": 1e-2, "beside": 0.2}
 """Where several groups are trained, over `lr`: equal rates destroy the answers at the first step. Many weights add up
 in the read-out. In the core a 1 that is off by a little is off by more behind each unit that it passes, as these have
-weights of 2, so that 34 ticks make an error of 10^-8 one of the size of a bit."""
+weights of 2, so that 34 ticks make an error of 10^-8 one of the size of a bit. `everything` shows just that: its steps
+are of this size, and smaller ones are lost in float32."""
 WIDTH = 32
 LOSSES = ("client", "ciphertext")
 LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600)
 CHOSEN_ON, JUDGED_ON = 4, 16
 """Fresh encryptions of each question on which the best look is chosen, and on which it is judged."""
 DRAWN = 64
+MOST_INPUTS = 1 << 16
 TINY = torch.finfo(torch.float64).tiny
 EPSILON = 1e-30
 """Of Adam. A gradient through 34 ticks may be 10^-15, and its direction is as good."""
@@ -132,14 +134,15 @@ class ChipRepair:
     def __post_init__(self) -> None:
         counted("ChipRepair", steps=self.steps, batch=self.batch)
         number("ChipRepair's lr", self.lr)
+        whole("ChipRepair's inputs", self.inputs)
         for field, kind in (("sharing", Sharing), ("protection", Protection), ("trained", Trained)):
             if getattr(self, field) not in get_args(kind):
                 raise nearest(str(getattr(self, field)), get_args(kind), what=field)
         if self.loss not in LOSSES:
             raise nearest(str(self.loss), LOSSES, what="loss")
-        if self.lr <= 0 or self.inputs < 0 or self.batch % 2:
+        if not 0 < self.lr < math.inf or not 0 <= self.inputs <= MOST_INPUTS or self.batch % 2:
             raise UsageError(
-                f"ChipRepair needs lr above 0, inputs of 0 or more and an even batch; got lr={self.lr}, "
+                f"ChipRepair needs lr above 0, inputs of 0 to {MOST_INPUTS} and an even batch; got lr={self.lr}, "
                 f"inputs={self.inputs}, batch={self.batch}."
             )
         if not isinstance(self.trainer, None | StraightThrough | KeyAware | ZerothOrder | RandomDirection):
@@ -150,6 +153,13 @@ class ChipRepair:
             raise UsageError(f"{type(self.trainer).__name__} trains words; got trained={self.trained!r}.")
         if isinstance(self.trainer, ZerothOrder) and not matching(ROWS, self.trainer.at):
             raise UsageError(f"No weight that is trained ({', '.join(ROWS)}) matches {self.trainer.at!r}.")
+        if self.loss == "ciphertext" and isinstance(self.trainer, KeyAware):
+            raise UsageError("KeyAware passes gradients of decrypted phases, and loss='ciphertext' decrypts nothing.")
+        if isinstance(self.trainer, StraightThrough) and (self.trained == "beside" or self.trainer.digits != "first"):
+            raise UsageError(
+                "StraightThrough passes the chip's ticks and a number's first digit: leave `digits` out, and "
+                "trained='beside', which passes none."
+            )
         if self.loss == "ciphertext" and self.trained in ("beside", *WHOLE):
             raise UsageError(f"loss='ciphertext' is of words and bits: others add to phases; got {self.trained!r}.")
 

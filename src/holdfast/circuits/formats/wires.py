@@ -104,7 +104,10 @@ class Wires:
                 continue
             if top not in self._gates:
                 user = self._gates[path[-2]].place if len(path) > 1 else place
-                raise user.wrong(f"{top} is used, and nothing drives it. Drive it by a gate or make it an input.")
+                raise user.wrong(
+                    f"{top} is used, and nothing drives it. Drive it by a gate or make it an input (the clock cannot "
+                    f"be read as data)."
+                )
             gate = self._gates[top]
             missing = next((name for name in gate.inputs if name not in self._literals), None)
             if missing is None:
