@@ -316,7 +316,7 @@ def test_a_program_of_bare_bytes_writes_beside_itself(on):
 
 def test_what_is_refused(core, clocked):
     with pytest.raises(UsageError, match="a sequence of programs"):
-        Machine(rom(ECALL), **on)
+        Machine(rom(ECALL), core=core)
     with pytest.raises(UsageError, match="a program for each lane; got none"):
         Machine([], core=core)
     with pytest.raises(UsageError, match="A run needs cycles of 1 or more; got 0"):
