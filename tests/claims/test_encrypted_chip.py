@@ -12,7 +12,7 @@ from holdfast.claims.encrypted_halves import halves
 from holdfast.notebook import Result
 from holdfast.pressures import KeyAware, StraightThrough
 from holdfast.report import write_report
-from holdfast.samples import ChipRepair, Repair
+from holdfast.samples import ChipRepair, Repair, chip_repair
 from holdfast.sessions import run_study
 from holdfast.stats import judge_claim, part_level
 
@@ -123,11 +123,13 @@ def reduced(monkeypatch, *, circuit=None, chip=None, able=("own, plain", "own, w
     circuit, chip = circuit or Repair(steps=20), chip or ChipRepair(steps=5)
     plan, on_chip = encrypted_halves.PLANS["quick"], encrypted_halves.CHIP_PLANS["quick"]
     plan = replace(plan, programs={"own": circuit}, seeds=20, blind=8, bypass=50)
-    on_chip = replace(on_chip, programs={"own": chip}, trained=("words",), seeds=16, blind=8, bypass=2)
+    on_chip = replace(on_chip, programs={"own": chip}, trained=("words",), seeds=20, blind=8, bypass=2)
     monkeypatch.setitem(encrypted_halves.PLANS, "quick", plan)
     monkeypatch.setitem(encrypted_halves.CHIP_PLANS, "quick", on_chip)
     monkeypatch.setattr(encrypted_halves, "KEYLESS", {"exact": None})
     monkeypatch.setattr(encrypted_halves, "ON_CHIP", {"exact": None})
+    monkeypatch.setattr(chip_repair, "CHOSEN_ON", 1)
+    monkeypatch.setattr(chip_repair, "JUDGED_ON", 2)
     quick = {"plain": {"protection": "plain", "trainer": StraightThrough(), "lr": 0.01, "steps": 20}}
     quick["with the key"] = {"trainer": KeyAware(), "lr": 0.01, "steps": 20}
     monkeypatch.setattr(encrypted_halves, "_ABLE", quick)
