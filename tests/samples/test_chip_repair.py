@@ -24,14 +24,6 @@ def few(monkeypatch):
     monkeypatch.setattr(module, "JUDGED_ON", 2)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def found(sample, seeds=SEEDS):
     return sample.measure_together(seeds, Slot(), lambda _: None)
 

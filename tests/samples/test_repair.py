@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from holdfast import SGD, KeyAware, UsageError, ZerothOrder
 from holdfast.samples import Repair
@@ -16,14 +15,6 @@ SEEDS = [Streams(777, seed) for seed in range(4)]
 def means(sample):
     found = sample.measure_together(SEEDS, Slot(), lambda _: None)
     return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("sharing", "after"), [("own", 0), ("shared", 1), ("shared", 3), ("every", 2)])

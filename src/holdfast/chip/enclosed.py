@@ -3,15 +3,13 @@
 Shapes: N inputs, n the key's length, Z encryptions of zero.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.chip.lookup import MESSAGES, SELECTORS, TURN, Client, Lookup, N, answered, asked
 from holdfast.chip.system import bits_of
-from holdfast.encrypted.enclosed import ZEROS, coins
+from holdfast.encrypted.enclosed import ZEROS, OwnPrecision, coins
 
 SELECTS = SELECTORS.bit_length() - 1
 """Bits of a selector."""
@@ -19,7 +17,7 @@ BITS = SELECTS + MESSAGES.bit_length() - 1
 """Of an input: the selector's, then the message's, lowest first."""
 
 
-class EnclosedLookup(nn.Module):
+class EnclosedLookup(OwnPrecision):
     """Encrypts a message, has the chip add the row that the selector names, and decrypts: (N, 5) bits to (N, 4)
     answers.
 
@@ -43,15 +41,6 @@ class EnclosedLookup(nn.Module):
         self.system = self.lookup.system()
         self.register_buffer("key", torch.zeros(N, dtype=torch.float64))
         self.register_buffer("zeros", torch.zeros(ZEROS, N + 1, dtype=torch.float64))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "EnclosedLookup":
-        """To another device, and to no other dtype: in which bits and words would be wrong."""
-
-        def moved(value: Tensor) -> Tensor:
-            return value.to(fn(value.new_zeros(())).device) if value.device.type != "meta" else fn(value)
-
-        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
-        return self
 
     @torch.no_grad()
     def hold(self, table: tuple[int, ...], seed: int, *, trivial: bool = False) -> None:

@@ -51,6 +51,8 @@ class System(nn.Module):
     keys: nn.Parameter
     bias: nn.Parameter
     words: nn.Parameter
+    ram_keys: Tensor
+    ram_bias: Tensor
 
     def __init__(self, program: Program, ram: Ram, core: Recurrent | None = None) -> None:
         """
@@ -88,9 +90,6 @@ class System(nn.Module):
         self.register_buffer("ram_keys", ram_keys)
         self.register_buffer("ram_bias", ram_bias)
         self.entry = program.entry
-
-    ram_keys: Tensor
-    ram_bias: Tensor
 
     def rows(self, address: int, count: int) -> range:
         """Rows of `words` with so many words from an address on.
@@ -130,10 +129,11 @@ class System(nn.Module):
     def start(self, ram_KBW32: Tensor, words_KR32: Tensor) -> State:
         """Before the first tick: at the program's entry."""
         ram_LW32 = ram_KBW32.flatten(0, 1).to(self.words.dtype)
-        lanes, at = len(ram_LW32), _place(self.core, "pc")
+        lanes, tick = len(ram_LW32), self.core.tick
+        (pc,) = (port.bits[0] - self.core.inputs for port in tick.input_ports if port.name == "pc")
         entry = bits_of(torch.tensor([self.entry]), self.words).expand(lanes, -1)
         powered = self.core.power_up(lanes)
-        registers_LS = torch.cat([powered[:, : at.start], entry, powered[:, at.stop :]], 1)
+        registers_LS = torch.cat([powered[:, :pc], entry, powered[:, pc + 32 :]], 1)
         instr_L32 = _read(self._match(entry), words_KR32)
         return State(registers_LS, instr_L32, torch.zeros_like(instr_L32), ram_LW32)
 
@@ -175,13 +175,3 @@ def _keys(words: "list[int] | range", like: Tensor) -> tuple[Tensor, Tensor]:
 
 def _read(match_LR: Tensor, words_KR32: Tensor) -> Tensor:
     return torch.bmm(match_LR.view(len(words_KR32), -1, words_KR32.shape[1]), words_KR32).flatten(0, 1)
-
-
-def _place(core: Recurrent, name: str) -> slice:
-    """Where a register's bits are in the state."""
-    at = 0
-    for register in core.registers:
-        if register.name == name:
-            return slice(at, at + register.width)
-        at += register.width
-    raise UsageError(f"{core.tick.name} has no register {name}.")

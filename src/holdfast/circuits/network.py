@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from holdfast.circuits.layers import MANTISSA, Layers
 from holdfast.circuits.netlist import Port
-from holdfast.circuits.passing import EXACT, rule
+from holdfast.circuits.passing import EXACT, Passing, rule
 from holdfast.circuits.stages import compute, stages_of, stretches, sums
 from holdfast.errors import HoldfastError, UsageError
 
@@ -206,10 +206,11 @@ class _Scratch(dict[str, Tensor]):
 class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_BI: Tensor, weight: Tensor, bias: Tensor, net: Network) -> Tensor:
-        by, slopes = rule(), []
+        by: Passing = rule()
+        slopes: list[Tensor] = []
         kept = net.again and any(ctx.needs_input_grad)
         values_RB = net.scratch("values", x_BI) if kept else x_BI.new_empty(net.inputs + len(bias), len(x_BI))
-        _fill(values_RB, x_BI, weight, bias, net, None if kept or by.exact else lambda z: slopes.append(by.slopes(z)))
+        _fill(values_RB, x_BI, weight, bias, net, None if kept else _keeping(by, slopes))
         ctx.save_for_backward(x_BI if kept else values_RB, weight, bias)
         ctx.net, ctx.by, ctx.slopes, ctx.kept = net, by, slopes, kept
         return values_RB[net.outputs].T
@@ -222,7 +223,7 @@ class _Run(torch.autograd.Function):
         by, slopes = ctx.by, list(ctx.slopes)
         if ctx.kept:
             x_BI, values_RB = values_RB, net.scratch("values", values_RB)
-            _fill(values_RB, x_BI, weight, bias, net, None if by.exact else lambda z: slopes.append(by.slopes(z)))
+            _fill(values_RB, x_BI, weight, bias, net, _keeping(by, slopes))
             grad_RB = net.scratch("gradients", x_BI).zero_()
         else:
             grad_RB = torch.zeros_like(values_RB)
@@ -246,6 +247,11 @@ class _Run(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_bias = of_rows.sum(1)
         return of_x, of_weight, of_bias, None
+
+
+def _keeping(by: Passing, slopes: list[Tensor]) -> Callable[[Tensor], None] | None:
+    """What keeps the slopes of each stage's units; of exact ones none, as the rows tell them."""
+    return None if by.exact else lambda z: slopes.append(by.slopes(z))
 
 
 def _fill(

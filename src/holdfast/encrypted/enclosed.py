@@ -4,6 +4,7 @@ Shapes: N inputs, I bits in, O bits out, Z encryptions of zero, n the small key'
 """
 
 from collections.abc import Callable, Mapping
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,7 +21,18 @@ ZEROS = 64
 """Encryptions of zero in the public key: sums of some of them are 2^64 fresh masks."""
 
 
-class Enclosed(nn.Module):
+class OwnPrecision(nn.Module):
+    """Goes to another device, and to no other dtype: in which its sums would be wrong."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def moved(value: Tensor) -> Tensor:
+            return value.to(fn(value.new_zeros(())).device) if value.device.type != "meta" else fn(value)
+
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+
+class Enclosed(OwnPrecision):
     """Encrypts what goes in, by a public key, computes on ciphertexts, and decrypts what comes out.
 
     The network then holds the secret key (`small`, `ring`), as it must to put out anything that is not encrypted: who
@@ -53,15 +65,6 @@ class Enclosed(nn.Module):
     @property
     def outputs(self) -> int:
         return len(self.network.program.output_bits)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Enclosed":
-        """To another device, and to no other dtype: what is summed here needs all of float64."""
-
-        def moved(value: Tensor) -> Tensor:
-            return value.to(fn(value.new_zeros(())).device) if value.device.type != "meta" else fn(value)
-
-        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
-        return self
 
     @torch.no_grad()
     def hold(self, key: SecretKey, network: TrainedNetwork) -> None:

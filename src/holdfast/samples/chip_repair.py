@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import filter as matching
-from fnmatch import fnmatch
 from functools import lru_cache, partial
 from typing import Literal, get_args
 
@@ -31,7 +30,7 @@ from holdfast.chip.lookup import (
     asked,
     lookup_system,
     stored,
-)  # fmt: skip
+)
 from holdfast.chip.system import bits_of
 from holdfast.circuits.passing import EXACT, Passing, passing
 from holdfast.errors import UsageError, counted, nearest, number, whole
@@ -40,7 +39,7 @@ from holdfast.parts import Host, Task
 from holdfast.pressures.random_direction import RandomDirection, redirect
 from holdfast.pressures.straight_through import KeyAware, StraightThrough
 from holdfast.pressures.terms import Term
-from holdfast.pressures.zeroth_order import ZerothOrder, estimate
+from holdfast.pressures.zeroth_order import ZerothOrder
 from holdfast.samples import mending
 from holdfast.tasks import Digits
 from holdfast.training.slot import Slot
@@ -74,7 +73,6 @@ weights of 2, so that 34 ticks make an error of 10^-8 one of the size of a bit. 
 are of this size, and smaller ones are lost in float32."""
 WIDTH = 32
 LOSSES = ("client", "ciphertext")
-LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600)
 CHOSEN_ON, JUDGED_ON = 4, 16
 """Fresh encryptions of each question on which the best look is chosen, and on which it is judged."""
 DRAWN = 64
@@ -187,7 +185,7 @@ class ChipRepair:
             each = forward
         else:
             each = passed * (2 if self.trained == "everything" else 1)
-        looked = forward * QUESTIONS * (CHOSEN_ON * sum(look <= self.steps for look in LOOKS) + 3 * JUDGED_ON)
+        looked = forward * QUESTIONS * (CHOSEN_ON * len(mending.looks_of(self.steps)) + 3 * JUDGED_ON)
         return ticks * (self.steps * self.batch * each + looked)
 
     @property
@@ -306,17 +304,12 @@ class _Repairs:
         if self.of.trained in WHOLE:
             found["readout"] = like.new_zeros(k, (2 + N) * 32)
         if self.of.trained == "everything":
-            held = dict(self.system.named_parameters()) | {"code": self._code}
+            held = dict(self.system.named_parameters()) | {"code": self.system.words}
             found |= {name: held[name].detach().double().expand(k, *held[name].shape).clone() for name in CODE + CORE}
         if self.of.trained in (*WHOLE, "beside"):
             made = [_beside(streams) for streams in self.each]
             found |= {name: torch.stack([one[name] for one in made]).double() for name in BESIDE}
         return found
-
-    @property
-    def _code(self) -> Tensor:
-        """The words of ROM, 0 where tables stand, (P, 32)."""
-        return self.system.words
 
     def encrypted(self, stream: str, count: int) -> Tensor:
         """So many encryptions of each question, by each net's client: (K, X, E, n + 1)."""
@@ -328,9 +321,8 @@ class _Repairs:
         """Questions (K, B) and their ciphertexts (K, B, n + 1); the first half of a batch is bad."""
         at, rows = [], []
         for k, (f, streams) in enumerate(zip(self.flawed, self.each, strict=True)):
-            generator, bad_X = streams.generator("batch", step), self.bad_KX[k].numpy()
-            each = [generator.choice(np.flatnonzero(some), self.of.batch // 2) for some in (bad_X, ~bad_X)]
-            mine = np.concatenate(each)
+            generator = streams.generator("batch", step)
+            mine = mending.half_bad(self.bad_KX[k].numpy(), self.of.batch, generator)
             at.append(torch.from_numpy(mine))
             if self.looked.seen_on is None:
                 rows.append(torch.from_numpy(f.client.encrypt(self.messages_X[mine], generator)))
@@ -365,18 +357,18 @@ class _Repairs:
         rows = torch.cat([weights["masks"], weights["bodies"].unsqueeze(2)], 2)
         if self.of.trained == "words":
             rows = stored(rows, self.system.words)
-        code = weights.get("code", self._code.expand(len(rows), -1, -1)).to(self.system.words.dtype)
+        code = weights.get("code", self.system.words.expand(len(rows), -1, -1)).to(self.system.words.dtype)
         return code.index_copy(1, self.at.flatten(), rows.flatten(1, 2).to(code.dtype))
 
-    def answers(self, weights: Weights, at_KB: Tensor, ciphertexts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Ciphertexts of the answers (K, B, n + 1) in words, RAM at first and in the end."""
+    def answers(self, weights: Weights, at_KB: Tensor, ciphertexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Ciphertexts of the answers (K, B, n + 1) in words, and all of RAM."""
         ram_KBW32 = asked(self.selectors_X[at_KB], ciphertexts, self.system.words)
         after = self.ram_after(weights, ram_KBW32)
-        return answered(after), ram_KBW32, after
+        return answered(after), after
 
     def phases(self, weights: Weights, at_KB: Tensor, ciphertexts: Tensor) -> Tensor:
         """(K, B) of the answers, in turns: the client's decryption, and what is added to it."""
-        answers, _, after = self.answers(weights, at_KB, ciphertexts)
+        answers, after = self.answers(weights, at_KB, ciphertexts)
         found = (answers[..., -1] - (answers[..., :-1] * self.key_Kn[:, None]).sum(-1)) / TURN
         if isinstance(self.of.trainer, KeyAware):
             mine = weights["bodies"] - (weights["masks"] * self.key_Kn[:, None]).sum(-1)
@@ -409,9 +401,7 @@ class _Repairs:
 
     def _shares(self, phases_KXE: Tensor) -> tuple[Tensor, Tensor]:
         near = torch.floor(phases_KXE * MESSAGES + 0.5) % MESSAGES  # not a number is none of them
-        right_KX = (near == self.wanted_KX[..., None]).float().mean(-1)
-        bad_K = (right_KX * self.bad_KX).sum(1) / self.bad_KX.sum(1)
-        return bad_K, (right_KX * ~self.bad_KX).sum(1) / (~self.bad_KX).sum(1)
+        return mending.shares_of(near == self.wanted_KX[..., None], self.bad_KX)
 
     def losses(self, weights: Weights, at_KB: Tensor, ciphertexts: Tensor) -> Tensor:
         """loss_K."""
@@ -437,9 +427,8 @@ class _Repairs:
         """One step of the optimiser."""
         trainer, batch = self.of.trainer, self.batch(step)
         if isinstance(trainer, ZerothOrder):
-            moved = {name: self.weights[name] for name in self.names if fnmatch(name, trainer.at)}
-            drawn = [torch.Generator().manual_seed(s.torch_seed("zeroth order", step)) for s in self.each]
-            found = estimate(moved, partial(self.losses, self.weights, *batch), drawn, trainer.pairs, trainer.radius)
+            loss = partial(self.losses, self.weights, *batch)
+            found = mending.found_by_runs(trainer, self.weights, self.names, loss, self.each, step)
         else:
             found = self._gradients(*batch)
         if isinstance(trainer, RandomDirection):
@@ -455,7 +444,7 @@ class _Repairs:
         self.optimiser.step()
 
     def _train(self) -> Iterator[int]:
-        looks = {look for look in LOOKS if look < self.of.steps} | {self.of.steps}
+        looks = mending.looks_of(self.of.steps)
         for step in range(1, self.of.steps + 1):
             self.step(step)
             self.tick(len(self.each))

@@ -1,14 +1,22 @@
-"""What trainings that are to mend a program are judged by: the best of their looks, against a constant shift.
+"""Trainings that are to mend a program: how they step, and what they are judged by, the best of their looks against a
+constant shift.
 
-Shapes: K nets.
+Shapes: K nets, X inputs of a program, E encryptions of each.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from holdfast.pressures.zeroth_order import ZerothOrder, estimate
+from holdfast.training.streams import Streams
+
+LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600)
 SHIFTS = 64
 """Constant shifts of the output that are tried, over the whole turn."""
 Shares = tuple[Tensor, Tensor]
@@ -22,6 +30,43 @@ class Asked(NamedTuple):
     chosen_on: Tensor
     judged_on: Tensor
     seen_on: Tensor | None
+
+
+def looks_of(steps: int) -> set[int]:
+    """After which of so many steps is looked: `LOOKS`, and the last."""
+    return {look for look in LOOKS if look < steps} | {steps}
+
+
+def half_bad(bad_X: NDArray[np.bool_], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Numbers of so many inputs, the first half of them bad."""
+    return np.concatenate([generator.choice(np.flatnonzero(some), count // 2) for some in (bad_X, ~bad_X)])
+
+
+def shares_of(right_KXE: Tensor, bad_KX: Tensor) -> Shares:
+    """Of answers that are right or not."""
+    right_KX = right_KXE.float().mean(-1)
+    return (right_KX * bad_KX).sum(1) / bad_KX.sum(1), (right_KX * ~bad_KX).sum(1) / (~bad_KX).sum(1)
+
+
+def found_by_runs(
+    order: ZerothOrder,
+    weights: Mapping[str, Tensor],
+    names: Sequence[str],
+    loss: Callable[[], Tensor],
+    each: Sequence[Streams],
+    step: int,
+) -> dict[str, Tensor]:
+    """The gradient by those weights of these names that `order` moves, by forward runs.
+
+    Args:
+        weights: (K, ...) each.
+        loss: loss_K at the weights as they are.
+        each: the streams of each net.
+        step: which step it is.
+    """
+    moved = {name: weights[name] for name in names if fnmatch(name, order.at)}
+    drawn = [torch.Generator().manual_seed(s.torch_seed("zeroth order", step)) for s in each]
+    return estimate(moved, loss, drawn, order.pairs, order.radius)
 
 
 def best_shift(shares: Callable[[float], Shares]) -> Tensor:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import filter as matching
-from fnmatch import fnmatch
 from functools import lru_cache, partial
 from typing import Literal, get_args
 
@@ -28,7 +27,7 @@ from holdfast.parts import Host, Task
 from holdfast.pressures.random_direction import RandomDirection, redirect
 from holdfast.pressures.straight_through import KeyAware, StraightThrough
 from holdfast.pressures.terms import Term
-from holdfast.pressures.zeroth_order import ZerothOrder, estimate
+from holdfast.pressures.zeroth_order import ZerothOrder
 from holdfast.samples import mending
 from holdfast.samples.flawed import Flawed, Sharing, flawed, structure
 from holdfast.tasks import Digits
@@ -44,7 +43,6 @@ RATES = {
 }
 """Of keys, over that of tables: as many digits multiply them that equal rates destroy the network at the first step."""
 LOSSES, SOURCES = ("client", "ciphertext"), ("given", "read")
-LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600)
 CHOSEN_ON, JUDGED_ON = 8, 32
 """Fresh encryptions of each input on which the best look is chosen, and on which it is judged."""
 DRAWN = 64
@@ -275,18 +273,14 @@ class _Repairs:
 
     def _shares(self, phases_KXE: Tensor) -> tuple[Tensor, Tensor]:
         bits = (phases_KXE - 0.125) % 1 < 0.5  # nearer to a quarter than to 0; not a number is neither
-        right_KX = ((bits == self.wanted_KX[..., None]) & phases_KXE.isfinite()).float().mean(-1)
-        bad_K = (right_KX * self.bad_KX).sum(1) / self.bad_KX.sum(1)
-        return bad_K, (right_KX * ~self.bad_KX).sum(1) / (~self.bad_KX).sum(1)
+        return mending.shares_of((bits == self.wanted_KX[..., None]) & phases_KXE.isfinite(), self.bad_KX)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Ciphertexts (K, B, I, n+1) and the numbers of their inputs (K, B); the first half of a batch is bad."""
-        half, at = self.asked.batch // 2, []
-        rows = []
+        at, rows = [], []
         for k, (streams, key) in enumerate(zip(self.each, self.keys, strict=True)):
             generator = streams.generator("batch", step)
-            bad_X = self.bad_KX[k].numpy()
-            mine = np.concatenate([generator.choice(np.flatnonzero(some), half) for some in (bad_X, ~bad_X)])
+            mine = mending.half_bad(self.bad_KX[k].numpy(), self.asked.batch, generator)
             at.append(torch.from_numpy(mine))
             if self.looked.seen_on is None:
                 rows.append(key.encrypt(self.bits_XI[at[-1]], self.program.step))
@@ -321,14 +315,12 @@ class _Repairs:
             {"params": [self.weights[n]], "lr": asked.lr * RATES[asked.optimiser].get(n, 1.0)} for n in self.names
         ]
         optimiser = kind(groups, lr=asked.lr)
-        looks = {look for look in LOOKS if look < asked.steps} | {asked.steps}
+        looks = mending.looks_of(asked.steps)
         for step in range(1, asked.steps + 1):
             batch = self.batch(step)
             if isinstance(trainer, ZerothOrder):
-                moved = {name: self.weights[name] for name in self.names if fnmatch(name, trainer.at)}
-                drawn = [torch.Generator().manual_seed(s.torch_seed("zeroth order", step)) for s in self.each]
                 loss = partial(self.losses, self.weights, *batch)
-                found = estimate(moved, loss, drawn, trainer.pairs, trainer.radius)
+                found = mending.found_by_runs(trainer, self.weights, self.names, loss, self.each, step)
             else:
                 found = self._gradients(batch, self.names, self.rule)
             if isinstance(trainer, RandomDirection):
