@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from chip.assembled import ECALL, FIBONACCI, RAM, S1, T0, op, rom, words
 from chip.random_programs import ACCESSES, BRANCHES, EDGES, NAMES, STORES, Instruction
-from holdfast.chip.engines import base
 from holdfast.chip.engines.by_name import ENGINES, fastest
 from holdfast.chip.machine import Machine
 from holdfast.chip.memory import OUTPUT
@@ -231,6 +230,6 @@ def test_without_numba(core, monkeypatch):
     for name in ("kernel", "bitwise", "compiler"):
         monkeypatch.delitem(sys.modules, f"holdfast.circuits.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert base.fastest() == "network"
+    assert fastest() == "network"
     with pytest.raises(HoldfastError, match=r"by numba, which cannot be loaded .*holdfast\[encrypted\]"):
         Machine([FIBONACCI], core=core, engine="kernel")
