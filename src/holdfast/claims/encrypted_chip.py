@@ -12,12 +12,14 @@ from holdfast.samples.chip_repair import GROUPS, TRAINED, WHOLE
 from holdfast.stats import Judged, Part, judge_mean
 from holdfast.study import Study
 
-ROOT = 2
+ROOT = 3
 """Of all seeds."""
 CHOOSING = 8
 """Seeds on which settings are chosen; the others are judged."""
 REPAIRED = 0.9
 """Score that plain programs, and encrypted ones with the key, must reach."""
+SEEN = 0.25
+"""Cosine with the repair, over a random direction's, that a gradient with the key must reach."""
 
 
 class EncryptedChip:
@@ -44,13 +46,16 @@ class EncryptedChip:
     seeds, judged on the other half.
 
     Controls, each of which must reach a mean score above .9 or the claim is INVALID: programs of the kind on which the
-    gradient is judged, plain under gradients, and encrypted where the gradient uses the key; plain ones under the same
-    search; the units beside that are judged where they read plain inputs, and periodic ones that read encrypted inputs
-    at n = 4. Beside them: programs of the other kinds, and the other units on plain inputs; trivial keys or rows; a
-    random direction; fixed ciphertexts; the ciphertext loss; a trainer that reads the key off the loss; and on the chip
-    everything trained at once, with the routes that the repair took. Sized on root 777, which no run judges. Earlier
-    rules asked of all three kinds of units that they mend plain programs (root 0), and of gradients that they mend
-    plain programs of each kind (root 1): docs/claims.md has what came out.
+    gradient is judged, plain under gradients that train the same, and encrypted where the gradient uses the key; plain
+    ones under the same search; the units beside that are judged where they read plain inputs, and periodic ones that
+    read encrypted inputs at n = 4. `blind` has one of its own: a gradient with the key must show the cosine .25. They
+    have as many seeds as what they stand for. Beside them: programs of the other kinds, and the other units on plain
+    inputs; and on 8 seeds trivial keys or rows; a random direction; fixed ciphertexts; the ciphertext loss; a trainer
+    that reads the key off the loss; and on the chip everything trained at once, with the routes that the repair took.
+    Sized on root 777, which no run judges. Earlier rules asked of all three kinds of units that they mend plain
+    programs (root 0), and of gradients that they mend plain programs of each kind (root 1); had 8 seeds of each
+    control; and had an Adam on the chip that one large gradient stopped (roots 1 and 2): docs/claims.md has what came
+    out.
 
     When it misleads: the circuit's set is the smallest, as the prototype found no dependence on n for gradients through
     the program; who looks for its key finds it at once. The chip's program is what fits into 64 ticks: it neither
@@ -81,7 +86,8 @@ class EncryptedChip:
         censuses = []
         for half in halves(size):
             tried = {**half.gradients, **half.searches, **half.bypasses}
-            each = (tried, half.seeds), ({**half.able, **half.beside}, CHOOSING), (half.blind, half.blind_seeds)
+            blind = {**half.blind, **half.sighted}
+            each = ({**tried, **half.able}, half.seeds), (half.beside, CHOOSING), (blind, half.blind_seeds)
             censuses += [Census(name=n, sample=s, seeds=seeds) for arms, seeds in each for n, s in arms.items()]
         return Study(name=f"{self.name}-{size}", question=self.sentence, censuses=tuple(censuses), root=ROOT)
 
@@ -140,17 +146,25 @@ def _beside(evidence: Evidence, half: Half, excused: set[str]) -> Iterator[Contr
     for name, sample in half.beside.items():
         if isinstance(sample, ChipRepair) and sample.trained in WHOLE:
             yield Control(name=f"{name}: routes", got=_routes(evidence, name, sample))
+    for name in half.sighted:
+        mean = float(_seeing(evidence, name).mean())
+        got = f"{_cosine(evidence, name)}; a cosine above {SEEN:g} is needed"
+        yield Control(name=name.replace("blind", "gradient"), got=got, holds=mean > SEEN)
     for name in half.blind:
-        mean, low, high = band(_seeing(evidence, name))
-        norm = values(evidence, name, "norm").mean()
-        yield Control(
-            name=name.replace("blind", "gradient"),
-            got=f"cosine with the repair {mean:.3f} ({low:.3f} to {high:.3f}) over random, norm 10^{norm:.1f}, 0 in "
-            f"{values(evidence, name, 'still').mean():.0%} of the tables' numbers",
-        )
+        yield Control(name=name.replace("blind", "gradient"), got=_cosine(evidence, name))
     if half.name == "circuit":
         leaked = values(evidence, "blind, exact", "leaked").mean()
         yield Control(name="the small key, read off one gradient", got=f"{leaked:.2f} (1: all of it, 0: nothing)")
+
+
+def _cosine(evidence: Evidence, name: str) -> str:
+    """A gradient at the start in figures."""
+    mean, low, high = band(_seeing(evidence, name))
+    return (
+        f"cosine with the repair {mean:.3f} ({low:.3f} to {high:.3f}) over random, norm "
+        f"10^{values(evidence, name, 'norm').mean():.1f}, 0 in {values(evidence, name, 'still').mean():.0%} of the "
+        "tables' numbers"
+    )
 
 
 def _routes(evidence: Evidence, name: str, sample: ChipRepair) -> str:

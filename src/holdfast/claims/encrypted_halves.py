@@ -43,23 +43,23 @@ class Half:
     blind: Arms
     """One step, for the gradient at the start: one arm for each rule."""
     able: Arms
-    """What must be repaired: each part's trainer where nothing is in its way. Of gradients only programs of the kind on
-    which they are judged must be, plain ones and encrypted ones with the key; of bypasses on plain inputs only the one
-    that is judged."""
+    """What must be repaired: each part's trainer where nothing is in its way."""
+    able_for: Mapping[str, tuple[str, ...]]
+    """Of `able`, what must be repaired only where this gradient is judged, as it is of that kind of program and trains
+    the same, or this bypass."""
+    sighted: Arms
+    """One step with the key, whose gradient must be seen to point to the repair."""
     beside: Arms
     """What is shown."""
     seeds: int
     """The first 8 choose what is best, and the others judge it."""
     blind_seeds: int
     """Half choose, half judge."""
-    kinds: tuple[str, ...]
-    """What arms of a kind of program are called, before the comma."""
 
-    def excused(self, gradient: str, bypass: str) -> set[str]:
-        """Of `able`, what is shown only, where these two are judged."""
-        others = [kind for kind in self.kinds if not gradient.startswith(f"{kind},")]
-        found = {f"{kind}, {how}" for kind in others for how in ("plain", "with the key")}
-        return found | {on_plain(name) for name in self.bypasses if name != bypass}
+    def excused(self, *chosen: str) -> set[str]:
+        """Of `able`, what is shown only, where these are judged."""
+        needed = {name for each in chosen for name in self.able_for[each]}
+        return {name for names in self.able_for.values() for name in names} - needed
 
 
 def halves(size: Size) -> tuple[Half, Half]:
@@ -106,17 +106,26 @@ def _circuit(size: Size) -> Half:
         for kind, program in plan.programs.items()
     }
     bypasses = {f"beside, {reads}": Bypass(n=LARGEST, reads=reads, steps=plan.bypass) for reads in get_args(Reads)}
-    return Half(
-        name="circuit",
-        gradients={
+    of_kinds = {
+        kind: {
             f"{kind}, {rule}, {rate['trained']} {rate['lr']:g}": replace(program, trainer=term, **rate)  # type: ignore[arg-type]
-            for kind, program in plan.programs.items()
             for rule, term in KEYLESS.items()
             for rate in plan.rates
-        },
+        }
+        for kind, program in plan.programs.items()
+    }
+    able_for = {
+        name: tuple(f"{kind}, {how}" for how in _ABLE if kind in _QUICK)
+        for kind, arms in of_kinds.items()
+        for name in arms
+    }
+    own = plan.programs["own"]
+    return Half(
+        name="circuit",
+        gradients={name: sample for arms in of_kinds.values() for name, sample in arms.items()},
         searches=searches,
         bypasses=bypasses,
-        blind={f"blind, {rule}": replace(plan.programs["own"], trainer=t, steps=1) for rule, t in KEYLESS.items()},
+        blind={f"blind, {rule}": replace(own, trainer=t, steps=1) for rule, t in KEYLESS.items()},
         able={
             **{
                 f"{kind}, {name}": replace(plan.programs[kind], **how)  # type: ignore[arg-type]
@@ -128,10 +137,11 @@ def _circuit(size: Size) -> Half:
             **{on_plain(name): replace(units, protection="plain") for name, units in bypasses.items()},
             "beside, periodic, n = 4": replace(bypasses["beside, periodic"], n=4),
         },
+        able_for=able_for | {name: (on_plain(name),) for name in bypasses},
+        sighted={"blind, with the key": replace(own, trainer=KeyAware(), steps=1)},
         beside=_beside_circuit(plan),
         seeds=plan.seeds,
         blind_seeds=plan.blind,
-        kinds=tuple(plan.programs),
     )
 
 
@@ -182,38 +192,42 @@ def _chip(size: Size) -> Half:
         for kind, program in plan.programs.items()
     }
     units = replace(own, trained="beside", steps=plan.bypass)
-    plain = {"protection": "plain", "trainer": StraightThrough(damping=LESS_DAMPED)}
+    gradients, able, able_for = {}, {}, {}
+    for kind, program in plan.programs.items():
+        keyed = f"chip: {kind}, with the key"
+        able[keyed] = replace(program, trainer=KeyAware())
+        for trained in plan.trained:
+            plain = f"chip: {kind}, plain, {trained}"
+            able[plain] = _damped(program, protection="plain", trained=trained)
+            for rule, term in ON_CHIP.items():
+                name = f"chip: {kind}, {rule}, {trained}"
+                gradients[name] = replace(program, trainer=term, trained=trained)  # type: ignore[arg-type]
+                able_for[name] = (keyed, plain)
     return Half(
         name="chip",
-        gradients={
-            f"chip: {kind}, {rule}, {trained}": replace(program, trainer=term, trained=trained)  # type: ignore[arg-type]
-            for kind, program in plan.programs.items()
-            for rule, term in ON_CHIP.items()
-            for trained in plan.trained
-        },
+        gradients=gradients,
         searches=searches,
         bypasses={"chip: beside": units},
         blind={f"chip: blind, {rule}": replace(own, trainer=term, steps=1) for rule, term in ON_CHIP.items()},
         able={
-            **{f"chip: {kind}, plain": replace(program, **plain) for kind, program in plan.programs.items()},  # type: ignore[arg-type]
-            **{f"chip: {k}, with the key": replace(p, trainer=KeyAware()) for k, p in plan.programs.items()},
+            **able,
             "chip: own, plain, zeroth order": replace(searches["chip: own, zeroth order"], protection="plain"),
             on_plain("chip: beside"): replace(units, protection="plain"),
         },
+        able_for=able_for | {"chip: beside": (on_plain("chip: beside"),)},
+        sighted={"chip: blind, with the key": replace(own, trainer=KeyAware(), steps=1)},
         beside={
             **{f"chip: {k}, trivial rows": _damped(p, protection="trivial") for k, p in plan.programs.items()},
             **{f"chip: {k}, random direction": replace(p, trainer=RandomDirection()) for k, p in plan.programs.items()},
             "chip: own, fixed ciphertexts": _damped(own, inputs=1),
             "chip: beside, fixed ciphertexts": replace(units, inputs=1),
             "chip: own, ciphertext loss": _damped(own, loss="ciphertext"),
-            "chip: own, plain, bits": _damped(own, protection="plain", trained="bits"),
             "chip: own, everything": _damped(own, trained="everything"),
             "chip: own, all around the core": _damped(own, trained="around"),
             "chip: own, plain, all around the core": _damped(own, protection="plain", trained="around"),
         },
         seeds=plan.seeds,
         blind_seeds=plan.blind,
-        kinds=tuple(f"chip: {kind}" for kind in plan.programs),
     )
 
 

@@ -78,8 +78,6 @@ CHOSEN_ON, JUDGED_ON = 4, 16
 DRAWN = 64
 MOST_INPUTS = 1 << 16
 TINY = torch.finfo(torch.float64).tiny
-EPSILON = 1e-30
-"""Of Adam. A gradient through 34 ticks may be 10^-15, and its direction is as good."""
 AT_ONCE = 512
 """Lanes that run together: as many as leave the rows of their network in a cache."""
 QUESTIONS = SELECTORS * MESSAGES
@@ -107,7 +105,10 @@ class ChipRepair:
     - `loss`: `client`, 1 - cos 2 pi (phase - wanted), differentiated through decryption; `ciphertext`, the same of each
       word of the answer and of that which a corrected program gives.
 
-    Adam, whose epsilon is `EPSILON`. Looks, score and s as for `Repair`.
+    Adam, on gradients that are divided by their net's largest entry (of rows, code, core, read-out and units beside
+    apart). From step to step sizes differ by 10^3, as a sum that stands on the edge of a carry passes so much more, and
+    Adam alone, which keeps a square for 1,000 steps, stands still after one of those. Looks, score and s as for
+    `Repair`.
 
     Measures: those of `Repair` but `leaked`: `score`, `bad`, `wanted`, `shift`, `best_step`, `solved`, `at_end`,
     `seen_bad` and `seen_wanted`; of the gradient at the start over all questions `blind` and `chance` (by the b part of
@@ -285,7 +286,7 @@ class _Repairs:
         rates = {name: rate for group, rate in RATES.items() for name in GROUPS[group]}
         several = of.trained in WHOLE
         groups = [{"params": [self.weights[n]], "lr": of.lr * (rates[n] if several else 1.0)} for n in self.names]
-        self.optimiser = torch.optim.Adam(groups, lr=of.lr, eps=EPSILON)
+        self.optimiser = torch.optim.Adam(groups, lr=of.lr)
 
     def _wanted(self, of: _Flawed) -> Tensor:
         selectors = self.selectors_X.numpy()
@@ -293,8 +294,7 @@ class _Repairs:
         return torch.from_numpy(total % MESSAGES)
 
     def _weights(self, rows_KRC: Tensor) -> dict[str, Tensor]:
-        """What is trained, as it is at first, with these rows (words); in float64, as squares of gradients that pass a
-        chip are too small for less."""
+        """What is trained, as it is at first, with these rows (words); in float64, which holds 32 bits of a number."""
         k, like = len(rows_KRC), self.system.words.double()
         if self.of.trained == "words":
             turns = rows_KRC.double() / TURN
@@ -440,7 +440,11 @@ class _Repairs:
                 for name, way in zip(self.names, some, strict=True):
                     found[name][k] = way
         for name in self.names:
-            self.weights[name].grad = found.get(name, torch.zeros_like(self.weights[name]))
+            self.weights[name].grad = torch.zeros_like(self.weights[name])
+        for names in self.groups.values():
+            moved = {n: found[n] for n in names if n in found}
+            for name, grad in zip(moved, _scaled(list(moved.values())), strict=True):
+                self.weights[name].grad = grad
         self.optimiser.step()
 
     def _train(self) -> Iterator[int]:
@@ -497,17 +501,19 @@ class _Repairs:
                 edits[k, f.bad] = -f.off / MESSAGES
             drawn = [torch.Generator().manual_seed(s.torch_seed("chance")) for s in self.each]
             chance = [torch.randn(DRAWN, edits.shape[1], generator=g, dtype=edits.dtype) for g in drawn]
-            found["blind"] = torch.cosine_similarity(-_scaled(grads["bodies"]), edits, dim=1)
+            (scaled,) = _scaled([grads["bodies"]])
+            found["blind"] = torch.cosine_similarity(-scaled.nan_to_num(0, 0, 0), edits, dim=1)
             found["chance"] = torch.stack(
                 [torch.cosine_similarity(each, edit, dim=1).mean() for each, edit in zip(chance, edits, strict=True)]
             )
         return found
 
 
-def _scaled(grad_KR: Tensor) -> Tensor:
-    """Each net's by its largest entry, as squares of what overflows or vanishes are no numbers."""
-    most = grad_KR.abs().amax(1, keepdim=True)
-    return torch.where(most > 0, grad_KR / most, 0.0).nan_to_num(0, 0, 0)
+def _scaled(grads: Sequence[Tensor]) -> list[Tensor]:
+    """Each net's by the largest entry of its (K, ...) in all of them; what is no number stays none."""
+    most_K = torch.stack([grad.flatten(1).abs().amax(1) for grad in grads]).amax(0)
+    most_K = torch.where(most_K == 0, 1.0, most_K)
+    return [grad / most_K.view(-1, *[1] * (grad.dim() - 1)) for grad in grads]
 
 
 def _beside(streams: Streams) -> dict[str, Tensor]:
