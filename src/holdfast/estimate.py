@@ -1,7 +1,9 @@
 """What a study will cost, before it starts."""
 
 import time
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.census import Measuring
@@ -36,6 +38,8 @@ class Estimate:
     workers: int
     measured: int = 0
     """Seeds of censuses that train nothing. How long one takes is not known before it is measured."""
+    paces: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of one core that a net-step takes, what is looked at among it, by the title of its cells."""
 
     def __str__(self) -> str:
         measured = f"{self.measured:,} seeds to measure, {self.workers} at a time" if self.measured else ""
@@ -93,19 +97,22 @@ def estimate(study: Study, workers: int) -> Estimate:
         elif (trained.host, trained.batch) not in speeds:
             speeds[trained.host, trained.batch] = _speed(_Timed(trained.host, trained.task, trained.batch))
     cells = all_cells(study)
-    seconds, weights = 0.0, 0
+    took: defaultdict[str, float] = defaultdict(float)
+    steps: Counter[str] = Counter()
+    weights = 0
     for cell in cells:
+        steps[cell.title] += cell.steps
         if isinstance(cell, Pressing):
             step_s, look_s, _ = speeds[cell.planting.host, _batch(cell.pressure)]
-            seconds += cell.steps * step_s + len(cell.looks) * look_s
+            took[cell.title] += cell.steps * step_s + len(cell.looks) * look_s
         elif isinstance(cell, Planting):
             step_s, _, held = next(speed for (host, _), speed in speeds.items() if host == cell.host)
-            seconds += cell.steps * step_s
+            took[cell.title] += cell.steps * step_s
             weights += held
         elif cell.sample in known:
-            seconds += known[cell.sample]
+            took[cell.title] += known[cell.sample]
         elif isinstance(cell.sample, TrainedSample):
-            seconds += cell.steps * speeds[cell.sample.host, cell.sample.batch][0]
+            took[cell.title] += cell.steps * speeds[cell.sample.host, cell.sample.batch][0]
     pressed = [cell for cell in cells if isinstance(cell, Pressing)]
     measurings = [cell for cell in cells if isinstance(cell, Measuring)]
     trainings = [cell for cell in measurings if isinstance(cell.sample, TrainedSample)]
@@ -114,10 +121,11 @@ def estimate(study: Study, workers: int) -> Estimate:
     return Estimate(
         nets=len(pressed) + len(trainings),
         net_steps=sum(cell.steps for cell in stepped),
-        seconds=seconds / workers + 3,
+        seconds=sum(took.values()) / workers + 3,
         disk_bytes=int(4 * weights + BYTES_A_LOOK * lines + BYTES_A_CELL * len(cells)),
         workers=workers,
         measured=len(measurings) - len(trainings),
+        paces={title: each / steps[title] for title, each in took.items() if steps[title]},
     )
 
 

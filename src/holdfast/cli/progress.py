@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Self
 
 from rich.console import Console
@@ -25,9 +26,16 @@ class _Row:
 
 
 class Progress:
-    """Adds up what the batches report, one row for each implant and pressure, or sample."""
+    """Adds up what the batches report, one row for each implant and pressure, or sample.
 
-    def __init__(self) -> None:
+    Args:
+        paces: seconds of a net-step by rows' names, as estimated. Only their ratios matter: of two rows one may have
+            ten times the steps, and the other take ten times as long. A row without one has the mean of all.
+    """
+
+    def __init__(self, paces: Mapping[str, float]) -> None:
+        self.paces = paces
+        self.mean_pace = fmean(paces.values()) if paces else 1.0
         self.stage = ""
         self.rows: dict[str, _Row] = {}
         self.began = time.monotonic()
@@ -65,9 +73,10 @@ class Progress:
         self.draw()
 
     @property
-    def sums(self) -> tuple[int, int]:
-        """Net-steps that are done, and all."""
-        return sum(row.done for row in self.rows.values()), sum(row.total for row in self.rows.values())
+    def sums(self) -> tuple[float, float]:
+        """Seconds of one core that are done, and all, as estimated."""
+        each = [(self.paces.get(name, self.mean_pace), row) for name, row in self.rows.items()]
+        return sum(pace * row.done for pace, row in each), sum(pace * row.total for pace, row in each)
 
     def left(self) -> str:
         """Time left in this stage."""
@@ -83,8 +92,8 @@ class Progress:
 class LiveTable(Progress):
     """One table that is drawn over itself."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, paces: Mapping[str, float]) -> None:
+        super().__init__(paces)
         # Drawn by us and not by a thread: a thread of ours must not be running when workers are forked.
         self.live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
 
@@ -114,8 +123,8 @@ class LiveTable(Progress):
 class PlainLines(Progress):
     """A line when a stage starts, and one every ten seconds."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, paces: Mapping[str, float]) -> None:
+        super().__init__(paces)
         self.spoke = -PLAIN_EVERY_S
 
     def begin(self, stage: str, batches: Sequence[Batch]) -> None:
@@ -134,6 +143,6 @@ class PlainLines(Progress):
             print(f"{self.stage}: {share}", file=sys.stderr, flush=True)
 
 
-def progress() -> Progress:
+def progress(paces: Mapping[str, float]) -> Progress:
     """What fits standard error."""
-    return LiveTable() if sys.stderr.isatty() else PlainLines()
+    return LiveTable(paces) if sys.stderr.isatty() else PlainLines(paces)

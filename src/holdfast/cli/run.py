@@ -58,8 +58,9 @@ class Running:
         else:
             workers = self.workers or default_workers(study)
             again = "Going on with" if (folder.path / "study.json").exists() else "Running"
-            _tell(f"{again} {study.name}: {estimate(study, workers)}. Ctrl-C is safe: the same command goes on.")
-            with progress() as watch, quiet():
+            cost = estimate(study, workers)
+            _tell(f"{again} {study.name}: {cost}. Ctrl-C is safe: the same command goes on.")
+            with progress(cost.paces) as watch, quiet():
                 run_study(study, out=self.out, recipe=recipe, workers=self.workers, watch=watch)
         if settle is not None:
             settle(folder)
