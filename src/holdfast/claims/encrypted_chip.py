@@ -2,6 +2,7 @@
 optimisation."""
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 
 from holdfast.census import Census
 from holdfast.claims.base import Anchor, Control, Evidence, Findings, Size
@@ -160,11 +161,12 @@ def _beside(evidence: Evidence, half: Half, excused: set[str]) -> Iterator[Contr
 def _cosine(evidence: Evidence, name: str) -> str:
     """A gradient at the start in figures."""
     mean, low, high = band(_seeing(evidence, name))
-    return (
-        f"cosine with the repair {mean:.3f} ({low:.3f} to {high:.3f}) over random, norm "
-        f"10^{values(evidence, name, 'norm').mean():.1f}, 0 in {values(evidence, name, 'still').mean():.0%} of the "
-        "tables' numbers"
-    )
+    norm, still = float(values(evidence, name, "norm").mean()), float(values(evidence, name, "still").mean())
+    if still == 1:
+        size = "0 in all of the tables' numbers"
+    else:
+        size = f"{f'norm 10^{norm:.1f}' if isfinite(norm) else 'no number'}, 0 in {still:.0%} of the tables' numbers"
+    return f"cosine with the repair {mean:.3f} ({low:.3f} to {high:.3f}) over random, {size}"
 
 
 def _routes(evidence: Evidence, name: str, sample: ChipRepair) -> str:
