@@ -19,6 +19,8 @@ CHOOSING = 8
 """Seeds on which settings are chosen; the others are judged."""
 REPAIRED = 0.9
 """Score that plain programs, and encrypted ones with the key, must reach."""
+OWN = {"circuit": "the program's tables", "chip": "the program's rows, as weights or as numbers,"}
+"""What is trained, of each half."""
 SEEN = 0.25
 """Cosine with the repair, over a random direction's, that a gradient with the key must reach."""
 
@@ -38,8 +40,9 @@ class EncryptedChip:
     Parts of each half, each the mean over seeds of the score (p - s) / (1 - s), p the share of bad answers repaired
     times that of wanted answers kept, on fresh ciphertexts, s the same of the best constant shift of the output.
     `gradient`: of the best keyless gradient trainer (exact, straight-through raw, damped and normalised; of the circuit
-    over tables, in `full` also over all weights; of the chip over its rows as numbers and as bits; on each kind of
-    program) under the client's loss, which does not read the key off it. `search`: zeroth
+    over tables, in `full` also over all weights; of the chip over its rows as bits, which are the network's weights,
+    and as numbers, whose gradient is twice that of their top bit; on each kind of program) under the client's loss,
+    which does not read the key off it. `search`: zeroth
     order over the tables' bodies. `round`: units beside the frozen program that read its input, of the circuit at
     n = 64, the best of raw, cos/sin and periodic ones, of the chip at its n = 4. What is best is chosen on the first 8
     seeds, and judged on the others. `blind`: the cosine of minus the gradient by the tables' bodies and the wrong
@@ -74,9 +77,9 @@ class EncryptedChip:
     )
     parts = tuple(
         Part(name=f"{half}: {name}", effect=f"{effect}, {half}", d=d, necessary=necessary, bounds=(-1, 1))
-        for half in ("circuit", "chip")
+        for half in OWN
         for name, effect, d, necessary in (
-            ("gradient", "score of the best gradient on the program's own weights that reads no key", 0.1, True),
+            ("gradient", f"score of the best gradient on {OWN[half]} that reads no key", 0.1, True),
             ("search", "score of a zeroth-order search", 0.1, True),
             ("round", "score of units beside the program, on fresh ciphertexts", 0.1, True),
             ("blind", "cosine of the best keyless gradient and the repair, over a random direction's", 0.05, False),

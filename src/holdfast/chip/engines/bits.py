@@ -37,6 +37,7 @@ class BitsEngine(Looped):
             for lane, pc in enumerate(lanes.pc.tolist()):
                 put_bits(bits_IW, wires.place.pc, 32, lane, pc)
             self._in.append(bits_IW)
+        self.run_block(0, 0)  # what compiles, compiles, and no run has to
 
     def bits(self, number: int, rows: slice) -> NDArray[np.bool_]:
         packed, lanes = self._in[number][rows].astype("<i8").view(np.uint8), len(self._blocks[number].pc)

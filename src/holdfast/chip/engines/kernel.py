@@ -35,6 +35,7 @@ class KernelEngine(Looped):
             values_RL[core.inputs : tick.inputs] = core.power_up(1).detach().cpu().numpy().T
             put_rows(values_RL, wires.place.pc, lanes.pc)
             self._values.append(values_RL)
+        self.run_block(0, 0)  # what compiles, compiles, and no run has to
 
     def bits(self, number: int, rows: slice) -> NDArray[np.bool_]:
         return self._values[number][rows, : len(self._blocks[number].pc)].astype(np.bool_)
