@@ -76,7 +76,8 @@ def main(inputs: int, tables: int | None, p: ParameterSet) -> None:
 
     # The client
     found = key.decrypt(outputs, program.steps)[:, 0].tolist()
-    print(f"Under {p.name}, {len(program.cells)} bootstrappings an input")
+    cells = len(program.cells)
+    print(f"Under {p.name}, {cells} bootstrapping{'s' * (cells > 1)} an input")
     print(f"the function   {''.join(map(str, answers))}\ndecrypted      {''.join(map(str, found[: len(answers)]))}")
     right = sum(one == answers[lane % len(answers)] for lane, one in enumerate(found))
     print(f"{right} of {LANES} right")

@@ -182,6 +182,8 @@ class ChipRepair:
         ticks = Lookup(_levels(self)).ticks
         if isinstance(self.trainer, ZerothOrder):
             each = 2 * self.trainer.pairs * forward
+        elif isinstance(self.trainer, RandomDirection):
+            each = 0.0
         elif self.trained == "beside":
             each = forward
         else:
@@ -429,16 +431,14 @@ class _Repairs:
         if isinstance(trainer, ZerothOrder):
             loss = partial(self.losses, self.weights, *batch)
             found = mending.found_by_runs(trainer, self.weights, self.names, loss, self.each, step)
-        else:
-            found = self._gradients(*batch)
-        if isinstance(trainer, RandomDirection):
+        elif isinstance(trainer, RandomDirection):
+            # Of the exact gradient's norm it would be none: that is 0. Adam takes the norm out.
+            found = {name: torch.ones_like(self.weights[name]) for name in self.names}
             for k, streams in enumerate(self.each):
                 drawn_k = torch.Generator().manual_seed(streams.torch_seed("direction", step))
-                # A random direction of the exact gradient's norm would be none: that is 0. Adam takes the norm out.
-                some = [torch.ones_like(found[n][k]) for n in self.names]
-                redirect(some, drawn_k)
-                for name, way in zip(self.names, some, strict=True):
-                    found[name][k] = way
+                redirect([found[name][k] for name in self.names], drawn_k)
+        else:
+            found = self._gradients(*batch)
         for name in self.names:
             self.weights[name].grad = torch.zeros_like(self.weights[name])
         for names in self.groups.values():
