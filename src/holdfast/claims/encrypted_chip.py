@@ -42,12 +42,11 @@ class EncryptedChip:
     `gradient`: of the best keyless gradient trainer (exact, straight-through raw, damped and normalised; of the circuit
     over tables, in `full` also over all weights; of the chip over its rows as bits, which are the network's weights,
     and as numbers, whose gradient is twice that of their top bit; on each kind of program) under the client's loss,
-    which does not read the key off it. `search`: zeroth
-    order over the tables' bodies. `round`: units beside the frozen program that read its input, of the circuit at
-    n = 64, the best of raw, cos/sin and periodic ones, of the chip at its n = 4. What is best is chosen on the first 8
-    seeds, and judged on the others. `blind`: the cosine of minus the gradient by the tables' bodies and the wrong
-    entry's edit, minus that of random directions, for the keyless gradient whose cosine is largest on half of its
-    seeds, judged on the other half.
+    which does not read the key off it. `search`: zeroth order over the tables' bodies. `round`: units beside the frozen
+    program that read its input, of the circuit at n = 64, the best of raw, cos/sin and periodic ones, of the chip at
+    its n = 4. What is best is chosen on the first 8 seeds, and judged on the others. `blind`: the cosine of minus the
+    gradient by the tables' bodies and the wrong entry's edit, minus that of random directions, for the keyless gradient
+    whose cosine is largest on half of its seeds, judged on the other half.
 
     Controls, each of which must reach a mean score above .9 or the claim is INVALID: programs of the kind on which the
     gradient is judged, plain under gradients that train the same, and encrypted where the gradient uses the key; plain

@@ -439,8 +439,6 @@ class _Repairs:
                 redirect([found[name][k] for name in self.names], drawn_k)
         else:
             found = self._gradients(*batch)
-        for name in self.names:
-            self.weights[name].grad = torch.zeros_like(self.weights[name])
         for names in self.groups.values():
             moved = {n: found[n] for n in names if n in found}
             for name, grad in zip(moved, _scaled(list(moved.values())), strict=True):
